@@ -1,0 +1,29 @@
+"""The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
+
+from mfpde.fitting import fit_grid
+from mfpde.flows.wasserstein import WassersteinFlow
+from mfpde.grids import Axis, Grid, periodic, stretched, uniform
+from mfpde.loop.solver import solve
+from mfpde.loop.store import load, store
+from mfpde.methods import Method, muscl, upwind
+from mfpde.problems.activations import (
+    Activation,
+    cos,
+    erf,
+    heaviside,
+    identity,
+    leaky_relu,
+    quadratic,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+)
+from mfpde.problems.geometry import Geometry, circle, half_line, interval, line
+from mfpde.problems.kernel import KernelProblem, kernel_problem
+from mfpde.problems.laws import Law, gaussian, mixture, point, product, shell, uniform_box
+from mfpde.problems.losses import BoundLoss, Loss, huber, logistic, square
+from mfpde.problems.penalties import Penalty, path_norm, ridge, total_variation
+from mfpde.problems.problem import Problem
+from mfpde.problems.two_layer import two_layer
+from mfpde.version import __version__

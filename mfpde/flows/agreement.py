@@ -1,0 +1,65 @@
+"""Do a problem and a grid speak of the same space? And what stands at the ends of every axis?"""
+
+from __future__ import annotations
+
+import math
+
+from mfpde.errors import InvalidInput
+from mfpde.grids.axis import Axis
+from mfpde.grids.grid import Grid
+from mfpde.problems.geometry import Geometry
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.problem import Problem
+
+
+def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, str]:
+    """What stands at the ends of every axis: "closed", "open" or "periodic".
+
+    Where the axis does not say: open on a line at λ = 0, closed on intervals, half lines and for
+    λ > 0.
+
+    Raises:
+        InvalidInput: when names or geometry of problem and grid disagree.
+    """
+    if grid.coords != problem.coords:
+        raise InvalidInput(
+            f"the grid's axes are {list(grid.coords)}",
+            f"this problem's neurons have the coordinates {list(problem.coords)}, in this order",
+            f"mf.Grid({', '.join(f'{c}=…' for c in problem.coords)})",
+        )
+    for name, axis in grid.axes.items():
+        check_geometry(name, axis, problem.domain[name])
+    return {
+        name: wall_of(axis, problem.domain[name], problem.entropy)
+        for name, axis in grid.axes.items()
+    }
+
+
+def wall_of(axis: Axis, geometry: Geometry, entropy: float) -> str:
+    """The walls of one axis, after the defaults."""
+    if axis.walls != "default":
+        return axis.walls
+    return "open" if geometry.kind == "line" and entropy == 0 else "closed"
+
+
+def check_geometry(name: str, axis: Axis, geometry: Geometry) -> None:
+    """Raise InvalidInput unless the axis lies on the geometry as a density needs it."""
+
+    def refuse(why: str, fix: str) -> InvalidInput:
+        return InvalidInput(f"axis {name} = {axis!r} does not fit {geometry!r}", why, fix)
+
+    ends = f"{geometry.low:g}, {geometry.high:g}"
+    if geometry.kind == "circle":
+        length = geometry.high - geometry.low
+        if not axis.is_periodic or not math.isclose(axis.high - axis.low, length, rel_tol=1e-12):
+            raise refuse(
+                f"the coordinate lives on a circle of length {length:g}",
+                f"{name}=mf.periodic({ends}, cells)",
+            )
+    elif axis.is_periodic:
+        raise refuse("the coordinate does not live on a circle", f'domain={{"{name}": mf.circle(…)}}')
+    elif geometry.kind == "interval":
+        if (axis.low, axis.high) != (geometry.low, geometry.high) or axis.walls == "open":
+            raise refuse("an interval is filled and closed", f"{name}=mf.uniform({ends}, cells)")
+    elif geometry.kind == "half_line" and (axis.low != geometry.low or axis.walls == "open"):
+        raise refuse("a half line starts at its end and is closed there", f"{name} from {ends}")

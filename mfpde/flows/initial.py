@@ -1,0 +1,125 @@
+"""Cell averages of a law: Gauss quadrature inside every cell, atoms in the nearest cells."""
+
+from __future__ import annotations
+
+import itertools
+from functools import reduce
+
+import numpy as np
+
+from mfpde.errors import InvalidInput
+from mfpde.grids.axis import Axis
+from mfpde.grids.grid import Grid
+from mfpde.problems.laws import Law, Point
+from mfpde.problems.problem import Array
+
+MOST_OUTSIDE = 1e-6  # mass of the law that may lie outside the box
+IMAGES = 8  # periods on either side over which a law on the line is wrapped round a circle
+NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and cell, by dimension of the factor
+
+
+def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
+    """Cell averages of ``law`` on ``grid``, of total mass 1, and the mass left outside the box.
+
+    Separable laws are integrated axis by axis. A law on the line is wrapped round periodic axes.
+    A point is shared by the neighbouring centres, linearly: the first moment is exact.
+
+    Raises:
+        InvalidInput: when more than 1e-6 of the law lies outside the box, with a box that holds it.
+    """
+    axes = tuple(grid.axes.values())
+    rho = mixture_averages(law, axes)
+    mass = float(np.sum(rho * grid.volumes))
+    outside = 1.0 - mass
+    if outside > MOST_OUTSIDE:
+        low, high = law.reach(1e-9)
+        box = [f"{c}=({lo:.4g}, {hi:.4g})" for c, lo, hi in zip(grid.coords, low, high, strict=True)]
+        raise InvalidInput(
+            f"{outside:.2e} of the initial law lies outside the grid's box",
+            f"{law!r} reaches beyond {grid!r}",
+            f"a box that holds it: {', '.join(box)}; or mf.fit_grid(problem)",
+        )
+    return rho / mass, max(outside, 0.0)
+
+
+def mixture_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Σ_c weight_c (averages of component c)."""
+    return sum(
+        weight * product_averages(part, axes) for weight, part in law.components
+    )  # type: ignore[return-value]
+
+
+def product_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Averages of a separable law: the outer product of those of its factors."""
+    averages = np.ones([axis.cells for axis in axes])
+    for indices, factor in law.factors:
+        own = tuple(axes[k] for k in indices)
+        values = deposit(factor, own) if isinstance(factor, Point) else quadrature(factor, own)
+        if len(law.factors) > 1 and len(factor.components) > 1:
+            values = mixture_averages(factor, own)
+        order = np.argsort(indices)
+        shape = [axis.cells if k in indices else 1 for k, axis in enumerate(axes)]
+        averages = averages * np.transpose(values, order).reshape(shape)
+    return averages
+
+
+def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes."""
+    low, high = law.support
+    rules = [
+        cell_nodes(axis, low[k], high[k], NODES[len(axes)]) for k, axis in enumerate(axes)
+    ]
+    averages = np.zeros([axis.cells for axis in axes])
+    for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
+        columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
+        weights = [weight[:, q] for (_, weight), q in zip(rules, combination, strict=True)]
+        points = np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1)
+        density = np.exp(law.log_density(points.reshape(-1, len(axes)))).reshape(averages.shape)
+        averages += reduce(np.multiply.outer, weights) * density
+    return averages
+
+
+def cell_nodes(axis: Axis, low: float, high: float, count: int) -> tuple[Array, Array]:
+    """Gauss–Legendre nodes and weights of every cell, cut to [low, high], weights per cell width.
+
+    Returns two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
+    """
+    unit, weight = np.polynomial.legendre.leggauss(count)
+    images = range(-IMAGES, IMAGES + 1) if axis.is_periodic else range(1)
+    nodes, weights = [], []
+    for image in images:
+        shift = image * (axis.high - axis.low)
+        lower = np.clip(axis.edges[:-1] + shift, low, high)
+        upper = np.clip(axis.edges[1:] + shift, low, high)
+        nodes.append(0.5 * (upper + lower)[:, None] + 0.5 * (upper - lower)[:, None] * unit)
+        weights.append(0.5 * ((upper - lower) / axis.widths)[:, None] * weight)
+    return np.concatenate(nodes, axis=1), np.concatenate(weights, axis=1)
+
+
+def deposit(law: Point, axes: tuple[Axis, ...]) -> Array:
+    """A unit mass at a point, shared by the two centres beside it on every axis."""
+    return reduce(
+        np.multiply.outer,
+        [linear_weights(axis, float(value)) / axis.widths for axis, value in zip(axes, law.value, strict=True)],
+    )
+
+
+def linear_weights(axis: Axis, value: float) -> Array:
+    """Masses (cells,) with sum 1 and first moment ``value``, on the two centres beside it."""
+    centres, weights = axis.centres, np.zeros(axis.cells)
+    if axis.is_periodic:
+        position = (value - centres[0]) / axis.widths[0]
+        below = int(np.floor(position))
+        weights[below % axis.cells] += 1.0 - (position - below)
+        weights[(below + 1) % axis.cells] += position - below
+        return weights
+    if not centres[0] <= value <= centres[-1]:
+        raise InvalidInput(
+            f"the point {value:g} lies outside the centres of {axis!r}",
+            f"they reach from {centres[0]:g} to {centres[-1]:g}",
+            "a box that holds the point",
+        )
+    above = int(np.clip(np.searchsorted(centres, value), 1, axis.cells - 1))
+    share = (value - centres[above - 1]) / (centres[above] - centres[above - 1])
+    weights[above - 1], weights[above] = 1.0 - share, share
+    return weights

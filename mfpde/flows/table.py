@@ -1,0 +1,57 @@
+"""Features at many points: Ψ (N, n), kept while small, evaluated block by block otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mfpde.problems.problem import Array, Features
+
+BLOCK = 2**22  # numbers in one block
+KEPT = 2**26  # numbers kept in memory; above this they are evaluated anew at every pass
+
+
+class FeatureTable:
+    """Ψ_ki = ψ_i(point_k); sums over points and over samples, never more than BLOCK at once."""
+
+    def __init__(self, phi: Features, points: Array, samples: int) -> None:
+        self.phi, self.points, self.samples = phi, points, samples
+        small = len(points) * samples <= KEPT
+        self.kept = [block for _, block in self._evaluated()] if small else []
+
+    def _evaluated(self) -> Iterator[tuple[slice, Array]]:
+        rows = max(1, BLOCK // max(1, self.samples))
+        for start in range(0, len(self.points), rows):
+            part = slice(start, min(start + rows, len(self.points)))
+            yield part, np.ascontiguousarray(self.phi(self.points[part]))
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Slices of the points with their features."""
+        start = 0
+        for block in self.kept:
+            yield slice(start, start + len(block)), block
+            start += len(block)
+        if not self.kept:
+            yield from self._evaluated()
+
+    def integrate(self, measure: Array) -> Array:
+        """Σ_k measure_k ψ_i(point_k), (n,)."""
+        total = np.zeros(self.samples)
+        for part, block in self.blocks():
+            total += measure[part] @ block
+        return total
+
+    def combine(self, slope: Array) -> Array:
+        """Σ_i slope_i ψ_i(point_k), (N,)."""
+        result = np.empty(len(self.points))
+        for part, block in self.blocks():
+            result[part] = block @ slope
+        return result
+
+    def squares(self, weights: Array) -> Array:
+        """Σ_i weights_i ψ_i(point_k)², (N,)."""
+        result = np.empty(len(self.points))
+        for part, block in self.blocks():
+            result[part] = np.square(block) @ weights
+        return result

@@ -1,0 +1,1 @@
+"""Compiled loops on (outer, axis, inner) views; no physics, no xarray."""

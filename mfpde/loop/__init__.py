@@ -1,0 +1,1 @@
+"""THE LOOP: solve, its guards, its records and its store."""

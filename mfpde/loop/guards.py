@@ -1,0 +1,164 @@
+"""What is checked after every step, and the paragraph that stops a run.
+
+A guard returns the error it found, or None; the loop decides whether a shorter step may cure it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfpde.errors import (
+    EnergyRise,
+    MassEscaped,
+    MassMismatch,
+    NegativeDensity,
+    NonFinite,
+    NumericalStop,
+    UnconfinedMass,
+)
+from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.methods.step import Method
+from mfpde.problems.problem import Array
+
+MASS_SLACK = 1e-10  # round-off of 10⁶ steps; a wrong flux shows at once
+ENERGY_SLACK = 1e-12  # of the energy's scale
+WALL_MASS = 1e-6  # mass in the outermost cells at a closed wall of a line
+WIDEN = 0.3  # of the axis' length, on the side that leaks
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands.
+
+    Attributes:
+        t: time.
+        step: steps taken.
+        rho: cell averages.
+        field: what ``rho`` exerts.
+        escaped: mass that left so far, by coordinate: (lower wall, upper wall).
+        carried: the energy it took along.
+    """
+
+    t: float
+    step: int
+    rho: Array
+    field: Field
+    escaped: dict[str, tuple[float, float]]
+    carried: float
+
+    @property
+    def lost(self) -> float:
+        """Mass that left through all walls."""
+        return float(sum(sum(pair) for pair in self.escaped.values()))
+
+
+def where(state: State, flow: WassersteinFlow, index: int) -> str:
+    """The cell with the flat ``index``, the time and the step, for a reader."""
+    cell = np.unravel_index(index, flow.grid.shape)
+    place = ", ".join(f"{c[k]:.4g}" for c, k in zip(flow.grid.centres, cell, strict=True))
+    return f"({', '.join(flow.grid.coords)}) = ({place}), t = {state.t:.6g}, step {state.step}"
+
+
+def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
+    """A density that is not finite or below zero; a shorter step may cure it."""
+    lowest = float(np.min(state.rho))  # NaN if any cell is NaN
+    finite = np.isfinite([lowest, state.field.energy, state.field.stiffness]).all()
+    if not (finite and np.isfinite(np.sum(state.rho))):
+        bad = int(np.argmin(np.isfinite(state.rho)))
+        return NonFinite(
+            f"NonFinite: rho or V is not a number at {where(state, flow, bad)}",
+            f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is not finite",
+            "check phi and the loss at large neurons; a smaller box; a smaller cfl",
+        )
+    if lowest < 0:
+        return NegativeDensity(
+            f"NegativeDensity: rho = {lowest:.2e} at "
+            f"{where(state, flow, int(np.argmin(state.rho)))}",
+            f"dt = {dt:.3g} exceeds the positivity bound of {method.call}",
+            "leave dt out (automatic), or a smaller cfl",
+        )
+    return None
+
+
+def energy_rise(
+    before: State, after: State, scale: float, method: Method, dt: float
+) -> NumericalStop | None:
+    """Energy, with what left through walls, above its value a step ago, against the promise."""
+    rise = (after.field.energy + after.carried) - (before.field.energy + before.carried)
+    if method.promise not in ("exact", "monotone") or rise <= ENERGY_SLACK * scale:
+        return None
+    return EnergyRise(
+        f"EnergyRise: the energy rose by {rise:.2e} at t = {after.t:.6g}, step {after.step}",
+        f"{method.call} promises that it never does, and dt = {dt:.3g} was halved many times; "
+        "the loss may be non-convex or its slope wrong",
+        "check the loss's slope against its value; a smaller cfl",
+    )
+
+
+def mass_mismatch(state: State, flow: WassersteinFlow) -> NumericalStop | None:
+    """Mass inside plus mass escaped is not one."""
+    error = flow.mass(state.rho) + state.lost - 1.0
+    if abs(error) <= MASS_SLACK:
+        return None
+    return MassMismatch(
+        f"MassMismatch: mass + escaped − 1 = {error:.2e} at t = {state.t:.6g}, step {state.step}",
+        "a conservative method cannot lose mass: this is a defect of the method",
+        "please report it with the run's attributes",
+    )
+
+
+def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> NumericalStop | None:
+    """More than ``tolerance`` left through open walls."""
+    if state.lost <= tolerance:
+        return None
+    box = wider_box(flow, state.escaped)
+    named = ", ".join(f"{c}=({lo:.4g}, {hi:.4g})" for c, (lo, hi) in box.items())
+    error = MassEscaped(
+        f"MassEscaped: {state.lost:.2e} of the mass left the box by t = {state.t:.6g}, "
+        f"step {state.step}",
+        f"escaped_tolerance = {tolerance:g}; "
+        + ", ".join(f"{c}: {lo:.1e} below, {hi:.1e} above" for c, (lo, hi) in state.escaped.items()),
+        f"the box {named}, or mf.fit_grid(problem, horizon=…)",
+    )
+    error.box = box
+    return error
+
+
+def wider_box(
+    flow: WassersteinFlow, escaped: dict[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """The grid's box, longer by WIDEN on every side through which a tenth of the loss went."""
+    most = max(max(pair) for pair in escaped.values())
+    box = {}
+    for name, (low, high) in flow.grid.box.items():
+        margin = WIDEN * (high - low)
+        below, above = (leak > 0.1 * most for leak in escaped[name])
+        box[name] = (low - margin * below, high + margin * above)
+    return box
+
+
+def wall_mass(state: State, flow: WassersteinFlow) -> float:
+    """The largest mass in the outermost cells at a closed wall of a line."""
+    heaviest = 0.0
+    for k, name in enumerate(flow.grid.coords):
+        if flow.walls[name] == "closed" and flow.problem.domain[name].kind == "line":
+            for end in (0, -1):
+                layer = np.take(state.rho, end, axis=k)
+                heaviest = max(
+                    heaviest, float(np.vdot(layer, np.take(flow.volumes, end, axis=k)))
+                )
+    return heaviest
+
+
+def warn_of_walls(mass: float, state: State) -> None:
+    """Say once that a closed wall holds mass that the flow would carry on."""
+    warnings.warn(
+        UnconfinedMass(
+            f"{mass:.1e} of the mass lies in the outermost cells at a closed wall of a line, "
+            f"t = {state.t:.6g}: the wall holds it there, not the flow; use a wider box"
+        ),
+        stacklevel=4,
+    )

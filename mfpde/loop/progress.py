@@ -1,0 +1,37 @@
+"""One line of progress at a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from mfpde.loop.guards import State
+
+Progress = Callable[[State, float], None]
+
+
+def silent(state: State, end: float) -> None:
+    """Say nothing."""
+
+
+def progress_line() -> Progress:
+    """A line on standard error, rewritten at most five times a second."""
+    last = [0.0]
+
+    def show(state: State, end: float) -> None:
+        now, done = time.monotonic(), state.t >= end
+        if now - last[0] > 0.2 or done:
+            last[0] = now
+            line = f"\r  t = {state.t:.4g} of {end:.4g}, step {state.step}, risk {state.field.risk:.5g}   "
+            print(line, end="\n" if done else "", file=sys.stderr, flush=True)
+
+    return show
+
+
+def chosen(progress: Progress | bool | None) -> Progress:
+    """None: a line at a terminal; True: a line; False: silence; or the caller's own function."""
+    if callable(progress):
+        return progress
+    wanted = sys.stderr.isatty() if progress is None else progress
+    return progress_line() if wanted else silent

@@ -1,0 +1,207 @@
+"""THE LOOP: the only place where time moves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from mfpde.errors import InvalidInput, NotAvailable, NumericalStop
+from mfpde.flows.wasserstein import WassersteinFlow
+from mfpde.grids.grid import Grid
+from mfpde.loop.guards import (
+    WALL_MASS,
+    State,
+    energy_rise,
+    mass_escaped,
+    mass_mismatch,
+    unsound,
+    wall_mass,
+    warn_of_walls,
+)
+from mfpde.loop.progress import Progress, chosen
+from mfpde.loop.record import Keep, Recorder, Watch
+from mfpde.loop.store import Store
+from mfpde.methods.muscl import muscl
+from mfpde.methods.step import Method, Stepper
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.problem import Array, Problem
+
+MOST_HALVINGS = 12
+
+
+def solve(
+    problem: Problem | KernelProblem,
+    grid: Grid,
+    method: Method | None = None,
+    times: ArrayLike = (0.0, 1.0),
+    watch: Sequence[Watch] = (),
+    to: str | os.PathLike[str] | Store | None = None,
+    keep: Keep = "density",
+    escaped_tolerance: float = 1e-6,
+    progress: Progress | bool | None = None,
+) -> xr.Dataset:
+    """Solve ∂_t ρ = ∇·(ρ∇V_ρ) from the problem's initial law on a grid.
+
+    Args:
+        problem: what is minimised.
+        grid: where the density lives.
+        method: how to step; None chooses ``mf.muscl()``.
+        times: instants to keep, increasing, from 0 on; the law itself stands at time 0. Steps land
+            on them exactly.
+        watch: pure functions of a snapshot (a Dataset with rho, prediction, risk, …) that return
+            a number; kept under their own names.
+        to: a folder (or ``mf.store``) to write the run to; it must not exist.
+        keep: "density" keeps rho at all times; "marginals" one density per coordinate and the last
+            rho; "last" the last rho only.
+        escaped_tolerance: mass that may leave through open walls before the run is stopped.
+        progress: None shows a line at a terminal; False is silent; a function gets (state, end).
+
+    Returns:
+        Dataset with dims time, the coords and sample; rho (cell averages), prediction, risk,
+        energy, dissipation, mass, escaped, escaped_energy, x, y, weight, and how it was made in
+        the attributes. mass + escaped = 1.
+
+    Raises:
+        InvalidInput: when problem, grid and times do not fit.
+        NotAvailable: for λ > 0, which no method of this version steps.
+        NumericalStop: when a guard stops the run; ``error.last`` is the run up to the last good
+            state, and it is written to ``to``.
+        AlreadyExists: when ``to`` exists.
+    """
+    instants = checked_times(times)
+    check_tolerance(escaped_tolerance)
+    chosen_method = chosen_for(problem, method)
+    target = None if to is None else to if isinstance(to, Store) else Store(to)
+    flow = WassersteinFlow(problem, grid)
+    recorder = Recorder(flow, chosen_method, keep, watch)
+    clock = Loop(flow, chosen_method, escaped_tolerance)
+    show = chosen(progress)
+    try:
+        for instant in instants:
+            while clock.state.t < instant:
+                clock.advance(instant)
+                show(clock.state, instants[-1])
+            recorder.append(clock.state)
+    except NumericalStop as stop:
+        if not recorder.states or recorder.states[-1]["time"] < clock.state.t:
+            recorder.append(clock.state)
+        stop.last = clock.finish(recorder)
+        if target is not None:
+            target.write(stop.last)
+        kept = f"last good state at t = {clock.state.t:.6g}"
+        stop.keep(kept + (f" in {target.path}" if target else ", as error.last"))
+        raise
+    run = clock.finish(recorder)
+    if target is not None:
+        target.write(run)
+    return run
+
+
+class Loop:
+    """A state, and how it moves by one guarded step."""
+
+    def __init__(self, flow: WassersteinFlow, method: Method, tolerance: float) -> None:
+        self.flow, self.method, self.tolerance = flow, method, tolerance
+        self.stepper: Stepper = method.begin(flow)
+        field = flow.field(flow.start)
+        self.state = State(
+            0.0, 0, flow.start, field, dict.fromkeys(flow.grid.coords, (0.0, 0.0)), 0.0
+        )
+        self.scale = max(1.0, abs(field.energy))
+        self.rejected, self.wall_mass = 0, 0.0
+        trouble = unsound(self.state, flow, method, 0.0)
+        if trouble is not None:
+            raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
+
+    def advance(self, instant: float) -> None:
+        """One step towards ``instant``, halved while a guard refuses it."""
+        before = self.state
+        longest = self.stepper.longest(before.rho, before.field)
+        for halvings in range(MOST_HALVINGS + 1):
+            dt, t = paced(before.t, instant, longest * 0.5**halvings)
+            after = self.stepped(before, dt, t)
+            trouble = unsound(after, self.flow, self.method, dt) or energy_rise(
+                before, after, self.scale, self.method, dt
+            )
+            if trouble is None:
+                break
+            self.rejected += 1
+        final = trouble or mass_mismatch(after, self.flow)
+        final = final or mass_escaped(after, self.flow, self.tolerance)
+        if final is not None:
+            raise final
+        self.state = after
+        self.watch_walls()
+
+    def stepped(self, before: State, dt: float, t: float) -> State:
+        """The state after one step of the method."""
+        with np.errstate(all="ignore"):  # the guards look at the outcome
+            step = self.stepper.step(before.rho, before.field, dt)
+            field = self.flow.field(step.rho)
+        escaped = {
+            c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
+            for c, (low, high) in step.escaped.items()
+        }
+        return State(t, before.step + 1, step.rho, field, escaped, before.carried + step.carried)
+
+    def watch_walls(self) -> None:
+        """Record, and say once, that mass lies at a closed wall of a line."""
+        mass = wall_mass(self.state, self.flow)
+        if mass > WALL_MASS >= self.wall_mass:
+            warn_of_walls(mass, self.state)
+        self.wall_mass = max(self.wall_mass, mass)
+
+    def finish(self, recorder: Recorder) -> xr.Dataset:
+        """The recorder's dataset with the loop's counts."""
+        return recorder.dataset(self.state.step, self.rejected, self.wall_mass)
+
+
+def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
+    """A step of at most ``longest`` so that equal steps land on ``instant`` exactly."""
+    remaining = instant - t
+    count = max(1.0, math.ceil(remaining / longest * (1 - 1e-12))) if longest > 0 else math.inf
+    dt = remaining / count
+    if t + dt == t:
+        raise NumericalStop(
+            f"the step vanished at t = {t:.6g}",
+            f"the method allows dt ≤ {longest:.3g}: velocities grow without bound",
+            "a smaller box, or a problem whose potential stays bounded in it",
+        )
+    return (dt, instant) if count == 1 else (dt, t + dt)
+
+
+def checked_times(times: ArrayLike) -> Array:
+    """Instants as an array: finite, at least 0, increasing."""
+    instants = np.atleast_1d(np.asarray(times, dtype=float))
+    good = instants.ndim == 1 and instants.size > 0 and bool(np.isfinite(instants).all())
+    if not good or instants[0] < 0 or (np.diff(instants) <= 0).any():
+        raise InvalidInput(
+            f"times = {np.array2string(instants, threshold=6)}",
+            "they are finite, increasing and start at 0 or later; the law stands at time 0",
+            "times=np.linspace(0, 2, 21)",
+        )
+    return instants
+
+
+def check_tolerance(tolerance: float) -> None:
+    """A fraction of the mass."""
+    if not 0 <= tolerance <= 1:
+        raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
+
+
+def chosen_for(problem: Problem | KernelProblem, method: Method | None) -> Method:
+    """The caller's method, or the one that suits the problem."""
+    if problem.entropy > 0:
+        raise NotAvailable(
+            f"entropy = {problem.entropy:g}",
+            "no method of this version steps the diffusion λΔρ yet",
+            "entropy=0.0",
+        )
+    if method is not None and not isinstance(method, Method):
+        raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl() or mf.upwind()")
+    return method or muscl()

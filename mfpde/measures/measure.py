@@ -1,0 +1,151 @@
+"""A stored moment of a run as what it is: finitely many weighted points.
+
+Densities and particles meet here. A grid's cell averages become masses at the cell centres, which
+is how the run itself integrates (its attribute ``quadrature``), so the points reproduce the run's
+prediction to round-off.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from mfpde.errors import InvalidInput
+
+Array = NDArray[np.float64]
+
+ROUNDOFF = 1e-15
+"""Cell averages down to minus this much of the largest one are empty cells, not negative ones."""
+
+
+def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
+    """The measure held at one time of a density run or a particle flow.
+
+    A density run gives its cell centres in C order and the masses rho * volume of the cells; a
+    particle flow gives its particles. Points without mass are left out, and points lighter than
+    ``prune`` too. With ``prune=0`` the weights sum to the mass of the run and
+    ``weights @ phi(points)`` is its prediction, to round-off.
+
+    Parameters
+    ----------
+    snapshot
+        One time of a run or flow, ``run.isel(time=0)``.
+    prune
+        Least weight that is kept, in units of mass.
+
+    Returns
+    -------
+    points (N, D), weights (N,)
+        Positions in the order of ``coordinates(snapshot)``; weights above zero.
+
+    Raises
+    ------
+    InvalidInput
+        If the Dataset holds several times or no measure, if its weights are negative or not
+        finite, if its quadrature is not known here, or if no point is left.
+    """
+    moment = _single_time(snapshot)
+    if not 0 <= prune < math.inf:
+        raise InvalidInput(
+            f"prune = {prune}", "it is the least mass a point may have", "give a number >= 0"
+        )
+    masses = _cell_masses(moment) if "rho" in moment else _particle_weights(moment)
+    _check_masses(masses)
+    kept = np.nonzero((masses > 0) & (masses >= prune))
+    if not kept[0].size:
+        raise InvalidInput(
+            f"no point of the measure is as heavy as prune = {prune:.3g}",
+            f"its {masses.size} points weigh at most {masses.max():.3g}",
+            "a smaller prune",
+        )
+    return _points(moment, kept), masses[kept]
+
+
+def coordinates(run: xr.Dataset) -> tuple[str, ...]:
+    """Names of the coordinates of a neuron, in the order in which the run holds them.
+
+    Raises InvalidInput where the Dataset holds neither a density nor particles.
+    """
+    if "rho" in run:
+        return tuple(str(dim) for dim in run["rho"].dims if dim != "time")
+    if "position" in run:
+        return tuple(str(name) for name in run["coord"].values)
+    raise InvalidInput(
+        "this Dataset holds no measure",
+        "it has neither a density `rho` nor particles at `position`",
+        'a density run stored with keep="density", or a particle flow',
+    )
+
+
+def periods(run: xr.Dataset) -> tuple[float, ...]:
+    """Length of the circle on which each coordinate lives; ``inf`` for lines and their parts."""
+    return tuple(_period(run, name) for name in coordinates(run))
+
+
+def _period(run: xr.Dataset, name: str) -> float:
+    of_density = "rho" in run
+    kind = run[name].attrs["geometry"] if of_density else run.attrs[f"geometry_{name}"]
+    if kind != "circle":
+        return math.inf
+    if of_density:
+        return float(run[name].attrs["high"] - run[name].attrs["low"])
+    return float(run.attrs[f"length_{name}"])
+
+
+def _single_time(snapshot: xr.Dataset) -> xr.Dataset:
+    times = snapshot.sizes.get("time")
+    if times is None:
+        return snapshot
+    if times != 1:
+        raise InvalidInput(
+            f"this Dataset holds {times} times",
+            "a measure is the state at one of them",
+            "select one: run.isel(time=0), or run.sel(time=t)",
+        )
+    return snapshot.isel(time=0)
+
+
+def _cell_masses(moment: xr.Dataset) -> Array:
+    """Masses rho * volume of the cells, shaped as the grid."""
+    quadrature = moment.attrs.get("quadrature")
+    if quadrature != "centres":
+        raise InvalidInput(
+            f"this run integrates by the quadrature {quadrature!r}",
+            "only masses at the cell centres are known here, and others would not reproduce its "
+            "prediction",
+            'a run whose attribute quadrature is "centres"',
+        )
+    widths = [np.diff(moment[f"{name}_edges"].values) for name in coordinates(moment)]
+    density = moment["rho"].values.astype(np.float64)
+    roundoff = (density < 0) & (density >= -ROUNDOFF * density.max(initial=0.0))
+    return np.where(roundoff, 0.0, density) * reduce(np.multiply.outer, widths)
+
+
+def _particle_weights(moment: xr.Dataset) -> Array:
+    coordinates(moment)  # refuses a Dataset without particles
+    return moment["weight"].values.astype(np.float64)
+
+
+def _check_masses(masses: Array) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(masses) & (masses >= 0)))
+    if wrong.size:
+        raise InvalidInput(
+            f"{wrong.size} of {masses.size} weights are negative or not finite, the first of "
+            f"them {masses.flat[wrong[0]]:.3g}",
+            "a measure has finite weights >= 0",
+            "a time before the run went wrong",
+        )
+
+
+def _points(moment: xr.Dataset, kept: tuple[NDArray[np.intp], ...]) -> Array:
+    if "rho" in moment:
+        columns = [
+            moment[name].values[index]
+            for name, index in zip(coordinates(moment), kept, strict=True)
+        ]
+        return np.stack(columns, axis=1).astype(np.float64)
+    return moment["position"].transpose("particle", "coord").values[kept].astype(np.float64)

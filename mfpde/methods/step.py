@@ -1,0 +1,71 @@
+"""What a method is: how far it may step from here, and one step.
+
+A method is a record with its name, order and promises, and ``begin(flow)``, which returns the two
+functions below bound to a flow. Time itself moves only in mfpde/loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.problems.problem import Array
+
+Promise = Literal["exact", "monotone", "order", "none"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The density after a step, and what left through open walls.
+
+    Attributes:
+        rho: cell averages, of the grid's shape.
+        escaped: mass that left, by coordinate: (lower wall, upper wall).
+        carried: the energy that mass took along, ∫V dm.
+    """
+
+    rho: Array
+    escaped: dict[str, tuple[float, float]]
+    carried: float
+
+
+class Stepper(Protocol):
+    """A method bound to a flow."""
+
+    def longest(self, rho: Array, field: Field) -> float:
+        """The longest step that keeps the method's promises from here; may be inf."""
+
+    def step(self, rho: Array, field: Field, dt: float) -> Step:
+        """One step of length dt; ``field`` belongs to ``rho``."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to move a density.
+
+    Attributes:
+        name: the constructor's name.
+        order: order of convergence in space for smooth densities.
+        parameters: what the constructor was given.
+        limit: the step limit, in words.
+        promise: of the energy: "exact" (the dissipation identity holds to round-off), "monotone"
+            (it never rises), "order" (it follows the flow to the method's order), or "none".
+        begin: binds the method to a flow.
+    """
+
+    name: str
+    order: float
+    parameters: dict[str, object]
+    limit: str
+    promise: Promise
+    begin: Callable[[WassersteinFlow], Stepper]
+
+    @property
+    def call(self) -> str:
+        """The call that makes the method."""
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+
+    def __repr__(self) -> str:
+        return f"{self.call}: order {self.order:g}, {self.limit}, energy {self.promise}"

@@ -1,0 +1,113 @@
+"""Exact populations: risk ½∬K(u,v)ρ(du)ρ(dv) − ∫F(u)ρ(du) + const, with no samples at all.
+
+For the square loss K(u,v) = E Φ(u)Φ(v) and F(u) = E y Φ(u); then V = ∫K(·,v)ρ(dv) − F + reg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mfpde.errors import InvalidInput
+from mfpde.problems.geometry import Geometry
+from mfpde.problems.laws import Law, gaussian
+from mfpde.problems.penalties import Penalty, no_penalty
+from mfpde.problems.problem import (
+    Array,
+    Features,
+    checked_coords,
+    checked_entropy,
+    full_domain,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelProblem:
+    """A problem given by its interaction kernel; see :func:`kernel_problem`.
+
+    Attributes:
+        coords: names of the D coordinates of a neuron.
+        K: kernel, points (N, D), points (M, D) -> (N, M), symmetric and positive semidefinite.
+        F: the linear part, (N, D) -> (N,).
+        const: the constant of the risk (E y²/2 for the square loss).
+        dK: gradient of K in its first argument, -> (N, M, D), or None.
+        dF: gradient of F, (N, D) -> (N, D), or None.
+        penalty, entropy, initial, domain: as in :class:`~mfpde.problems.problem.Problem`.
+        x, y, weights: empty arrays, for there are no samples.
+    """
+
+    coords: tuple[str, ...]
+    K: Callable[[Array, Array], Array]
+    F: Features
+    const: float
+    dK: Callable[[Array, Array], Array] | None
+    dF: Features | None
+    penalty: Penalty
+    entropy: float
+    initial: Law
+    domain: Mapping[str, Geometry]
+    x: Array = field(default_factory=lambda: np.empty(0))
+    y: Array = field(default_factory=lambda: np.empty(0))
+    weights: Array = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def dimension(self) -> int:
+        """The number D of coordinates of a neuron."""
+        return len(self.coords)
+
+    def __repr__(self) -> str:
+        return f"kernel_problem on ({', '.join(self.coords)})"
+
+
+def kernel_problem(
+    coords: Sequence[str],
+    K: Callable[[Array, Array], Array],
+    F: Features,
+    const: float = 0.0,
+    dK: Callable[[Array, Array], Array] | None = None,
+    dF: Features | None = None,
+    penalty: Penalty | None = None,
+    entropy: float = 0.0,
+    initial: Law | None = None,
+    domain: Mapping[str, Geometry] | None = None,
+) -> KernelProblem:
+    """A problem whose risk is ½∬Kρρ − ∫Fρ + const.
+
+    Args:
+        coords: names of the coordinates of a neuron.
+        K: kernel, points (N, D), points (M, D) -> (N, M), symmetric, positive semidefinite.
+        F: linear part, (N, D) -> (N,).
+        const: constant of the risk.
+        dK: gradient of K in its first argument (N, M, D); particles need it.
+        dF: gradient of F (N, D); particles need it.
+        penalty, entropy, initial, domain: as in :func:`~mfpde.problems.two_layer.two_layer`.
+
+    Raises:
+        InvalidInput: when K or F return the wrong shape, or K is not symmetric.
+    """
+    names = checked_coords(coords)
+    law = (gaussian() if initial is None else initial).on(names)
+    quantiles = (np.arange(3.0) + 0.5) / 3
+    points = law.from_uniform(np.repeat(quantiles[:, None], len(names), axis=1))
+    gram, linear = np.asarray(K(points, points)), np.asarray(F(points))
+    if gram.shape != (3, 3) or linear.shape != (3,):
+        raise InvalidInput(
+            f"at 3 points K has shape {gram.shape} and F {linear.shape}",
+            "K maps (N, D), (M, D) to (N, M) and F maps (N, D) to (N,)",
+        )
+    if not np.allclose(gram, gram.T, rtol=1e-10, atol=1e-12):
+        raise InvalidInput("K(u, v) differs from K(v, u)", "½∬Kρρ needs a symmetric kernel")
+    return KernelProblem(
+        coords=names,
+        K=K,
+        F=F,
+        const=float(const),
+        dK=dK,
+        dF=dF,
+        penalty=no_penalty if penalty is None else penalty,
+        entropy=checked_entropy(entropy),
+        initial=law,
+        domain=full_domain(names, domain),
+    )

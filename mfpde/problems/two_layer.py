@@ -1,0 +1,121 @@
+"""The two-layer network Φ(a, w[, b]; x) = a σ(w·x [+ b])  (Chizat & Bach 2018, §2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mfpde.errors import InvalidInput
+from mfpde.problems.activations import Activation, tanh
+from mfpde.problems.geometry import Geometry
+from mfpde.problems.laws import Law
+from mfpde.problems.losses import Loss, square
+from mfpde.problems.penalties import Penalty
+from mfpde.problems.problem import Array, Features, Problem, finite_array
+
+
+def two_layer(
+    x: ArrayLike,
+    y: ArrayLike,
+    activation: Activation = tanh,
+    loss: Loss = square,
+    weights: ArrayLike | None = None,
+    penalty: Penalty | None = None,
+    entropy: float = 0.0,
+    bias: bool = False,
+    output_weight: bool = True,
+    initial: Law | None = None,
+    domain: Mapping[str, Geometry] | None = None,
+) -> Problem:
+    """An infinitely wide two-layer network on weighted samples.
+
+    F(ρ) = Σ_i p_i ℓ(∫ a σ(w·x_i + b) dρ, y_i) + ∫reg dρ + λ∫ρ log ρ.
+
+    Args:
+        x: inputs, (n,) or (n, d).
+        y: targets, (n,).
+        activation: σ, pointwise.
+        loss: ℓ(f, y), pointwise.
+        weights: p, (n,), at least 0 with sum 1 (quadrature weights of a population); 1/n by default.
+        penalty: reg(θ) on the whole neuron.
+        entropy: λ ≥ 0.
+        bias: whether neurons carry a bias b (it counts as a weight).
+        output_weight: whether neurons carry a; without it a ≡ 1.
+        initial: the law ρ_0 of a neuron; a standard normal by default.
+        domain: the geometry of coordinates that are not lines.
+
+    Returns:
+        A problem with coords ("a","w"[,"b"]) for one input, ("a","w1",…,"wd"[,"b"]) for more.
+
+    Raises:
+        InvalidInput: when shapes disagree, a value is not finite, or weights do not sum to 1.
+    """
+    given = finite_array("x", x, (1, 2))
+    inputs = given.reshape(len(given), -1)
+    targets = finite_array("y", y, (1,))
+    if len(inputs) != len(targets):
+        raise InvalidInput(
+            f"x holds {len(inputs)} samples and y {len(targets)}", "each input has one target"
+        )
+    bound = loss(targets, weights)
+    slope, curvature = activation.slope, activation.curvature
+    return Problem(
+        two_layer_coords(inputs.shape[1], bias, output_weight),
+        phi=ridge_functions(activation.value, inputs, bias),
+        dphi=None if slope is None else ridge_gradients(slope, inputs, bias),
+        d2phi=None if curvature is None else ridge_hessians(curvature, inputs, bias),
+        loss=bound,
+        penalty=penalty,
+        entropy=entropy,
+        initial=initial,
+        lifted=output_weight,
+        domain=domain,
+        inputs=inputs,
+        activation=activation,
+        bias=bias,
+        x=given,
+        label=two_layer_label(activation, loss.name, inputs, bias, output_weight),
+    )
+
+
+def two_layer_coords(d: int, bias: bool, output_weight: bool) -> tuple[str, ...]:
+    """Coordinate names of a neuron with d inputs."""
+    weights = ("w",) if d == 1 else tuple(f"w{k}" for k in range(1, d + 1))
+    return (("a",) if output_weight else ()) + weights + (("b",) if bias else ())
+
+
+def two_layer_label(
+    activation: Activation, loss: str, inputs: Array, bias: bool, output_weight: bool
+) -> str:
+    """The call that made the problem, in short."""
+    n, d = inputs.shape
+    parts = [f"{n} samples", f"d={d}", f"activation={activation.name}", f"loss={loss}"]
+    parts += ["bias"] if bias else []
+    parts += [] if output_weight else ["no output weight"]
+    return f"two_layer({', '.join(parts)})"
+
+
+def with_bias(inputs: Array, bias: bool) -> Array:
+    """Inputs (n, d) followed by a column of ones if there is a bias: z = points @ result.T."""
+    return np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+
+
+def ridge_functions(value: Features, inputs: Array, bias: bool) -> Features:
+    """ψ_i(v) = σ(w·x_i + b): (N, k) -> (N, n)."""
+    directions = with_bias(inputs, bias)
+    return lambda points: value(points @ directions.T)
+
+
+def ridge_gradients(slope: Features, inputs: Array, bias: bool) -> Features:
+    """∇ψ_i(v) = σ'(w·x_i + b) (x_i, 1): (N, k) -> (N, n, k)."""
+    directions = with_bias(inputs, bias)
+    return lambda points: slope(points @ directions.T)[:, :, None] * directions
+
+
+def ridge_hessians(curvature: Features, inputs: Array, bias: bool) -> Features:
+    """∇²ψ_i(v) = σ''(w·x_i + b) (x_i, 1)(x_i, 1)ᵀ: (N, k) -> (N, n, k, k)."""
+    directions = with_bias(inputs, bias)
+    squares = directions[:, :, None] * directions[:, None, :]
+    return lambda points: curvature(points @ directions.T)[:, :, None, None] * squares

@@ -1,0 +1,110 @@
+"""Clouds of weighted particles, and drawing them from a problem's initial law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import qmc
+
+from particle_ref.errors import InvalidInput
+from particle_ref.problem import Array, Problem
+from particle_ref.spaces import Space
+
+WEIGHT_TOLERANCE = 1e-5  # of a sum from 1: a grid's cells lighter than rounding may be left out
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Cloud:
+    """The measure Σ_j p_j δ_{u_j}: particles u_j with weights p_j. Read-only.
+
+    Attributes:
+        position: (N, D) the particles u_j, in the problem's order of coordinates.
+        weight: (N,) their weights p_j ≥ 0, by default 1/N each. Their sum lies within 1e-5 of 1
+            and is kept as given.
+
+    Raises InvalidInput for other shapes, values that are not finite, or other weights.
+    """
+
+    position: Array
+    weight: Array
+
+    def __init__(self, position: ArrayLike, weight: ArrayLike | None = None) -> None:
+        position = _numbers("position", position)
+        if position.ndim != 2 or 0 in position.shape:
+            raise InvalidInput(
+                f"position has shape {position.shape}",
+                "a cloud is N ≥ 1 particles of D ≥ 1 coordinates",
+                "give shape (N, D): position[:, None] where D = 1",
+            )
+        uniform = np.full(len(position), 1 / len(position))
+        weight = uniform if weight is None else _numbers("weight", weight)
+        if weight.shape != (len(position),):
+            raise InvalidInput(
+                f"weight has shape {weight.shape}", f"there are {len(position)} particles"
+            )
+        if weight.min() < 0 or abs(weight.sum() - 1) > WEIGHT_TOLERANCE:
+            raise InvalidInput(
+                f"the weights sum to {weight.sum():.9g}, the least is {weight.min():.3g}",
+                "a cloud is a probability measure: weights ≥ 0 whose sum is 1 within 1e-5",
+                "weight / weight.sum()",
+            )
+        for name, value in (("position", position), ("weight", weight)):
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def __repr__(self) -> str:
+        return f"Cloud({len(self)} particles in {self.position.shape[1]} coordinates)"
+
+
+def _numbers(name: str, value: ArrayLike) -> Array:
+    try:
+        array = np.array(value, dtype=float, order="C")
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} is not an array of numbers", str(error)) from error
+    if not np.isfinite(array).all():
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInput(f"{name}{list(first)} = {array[first]}", "every value must be finite")
+    return array
+
+
+def sample(
+    problem: Problem, m: int, seed: int = 0, kind: Literal["iid", "sobol"] = "iid"
+) -> Cloud:
+    """m particles of equal weight drawn from ``problem.initial``.
+
+    Args:
+        problem: whose ``initial.from_uniform`` maps numbers in (0, 1)^D to points.
+        m: how many.
+        seed: the same seed gives the same cloud.
+        kind: ``"iid"`` independent draws, for which averages are off by O(m^{-1/2}); ``"sobol"`` a
+            scrambled Sobol' sequence, for which those of smooth functions are off by nearly
+            O(1/m), best where m is a power of two.
+
+    Raises:
+        InvalidInput: for another kind, m < 1, or a law that leaves the problem's domain.
+    """
+    draw = {"iid": _iid, "sobol": _sobol}.get(kind)
+    if draw is None:
+        raise InvalidInput(f"kind={kind!r}", "a sample is drawn 'iid' or 'sobol'")
+    if m != int(m) or m < 1:
+        raise InvalidInput(f"m = {m}", "a cloud has at least one particle, and whole ones")
+    u = draw(int(m), len(problem.coords), np.random.default_rng(seed))
+    space = Space(problem.coords, problem.domain)
+    return Cloud(space.admit(problem.initial.from_uniform(u)))
+
+
+def _iid(m: int, dimension: int, rng: np.random.Generator) -> Array:
+    # Midpoints of 2^52 equal cells: neither 0 nor 1, where inverse distributions are infinite.
+    return (rng.integers(0, 2**52, (m, dimension)) + 0.5) / 2**52
+
+
+def _sobol(m: int, dimension: int, rng: np.random.Generator) -> Array:
+    bits = 52
+    sequence = qmc.Sobol(dimension, scramble=True, bits=bits, rng=rng)
+    return sequence.random_base2((m - 1).bit_length())[:m] + 0.5 / 2**bits

@@ -1,0 +1,1 @@
+"""How clouds move: one method per file."""

@@ -1,0 +1,133 @@
+"""A cloud moved through time, and what is recorded of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from particle_ref.cloud import Cloud
+from particle_ref.errors import InvalidInput, NumericalStop
+from particle_ref.force import Force
+from particle_ref.methods.method import Method
+from particle_ref.problem import Array, Problem
+from particle_ref.spaces import Space
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """The cloud at one time and what is measured of it."""
+
+    time: float
+    cloud: Cloud
+    prediction: Array  # (n,)
+    risk: float
+    energy: float  # risk + ∫reg dρ
+    dissipation: float  # Σ_j p_j |u_j'|²
+
+
+def run(problem: Problem, cloud: Cloud, method: Method, times: ArrayLike) -> xr.Dataset:
+    """Move ``cloud``, the state at time 0, by ``method`` and record it at ``times``.
+
+    Args:
+        problem: any object with the attributes of :mod:`particle_ref.problem`.
+        cloud: particles in the problem's coordinates; angles on circles may be any.
+        method: ``GradientFlow(...)`` or ``Descent(dt)``.
+        times: (T,) strictly increasing PDE times ≥ 0.
+
+    Returns:
+        ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
+        ``dissipation`` ``(time)``, ``prediction(time, sample)``, and ``x``, ``y`` of the samples.
+        Energy is risk + ∫reg dρ, without the entropy, which particles do not have; dissipation is
+        Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow.
+
+    Raises:
+        InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, or
+            what the method refuses.
+        NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
+    """
+    moments = _increasing(times)
+    if problem.entropy > 0:
+        raise InvalidInput(
+            f"{method} cannot solve a problem of entropy λ = {problem.entropy:g}",
+            "entropy is noise to particles, and this method is deterministic",
+            "set entropy=0, or solve for the density",
+        )
+    space = Space(problem.coords, problem.domain)
+    start = Cloud(space.admit(cloud.position), cloud.weight)
+    force = Force(problem)
+    states: list[_State] = []
+    try:
+        # Every state is searched for numbers that are not finite: no need to warn beside it.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for time, moved in zip(moments, method.flow(force, space, start, moments), strict=True):
+                states.append(_observe(time, moved, force, space, method))
+    except NumericalStop as stop:
+        stop.last = _dataset(problem, space, method, start, states)
+        raise
+    return _dataset(problem, space, method, start, states)
+
+
+def _increasing(times: ArrayLike) -> Array:
+    moments = np.array(times, dtype=float)
+    good = moments.ndim == 1 and moments.size > 0 and np.isfinite(moments).all()
+    if not good or moments[0] < 0 or (np.diff(moments) <= 0).any():
+        raise InvalidInput(
+            f"times = {times}",
+            "the cloud is recorded at one or more PDE times ≥ 0, each later than the one before",
+            "for instance times=np.linspace(0, 2, 21)",
+        )
+    return moments
+
+
+def _observe(time: float, cloud: Cloud, force: Force, space: Space, method: Method) -> _State:
+    u, p = cloud.position, cloud.weight
+    response = force(u, p)
+    velocity = method.velocity(force, space, u, response.gradient)
+    energy = force.energy(u, p, response.risk)
+    dissipation = float(p @ (velocity**2).sum(axis=1))
+    if not np.isfinite([response.risk, energy, dissipation]).all():
+        raise NumericalStop(
+            f"at t = {time:g} risk = {response.risk:g}, energy = {energy:g}, "
+            f"dissipation = {dissipation:g}",
+            "the particles are at finite places, but their prediction or force is not finite",
+            "end earlier, or look at the problem's features at the last cloud",
+        )
+    return _State(time, cloud, response.prediction, response.risk, energy, dissipation)
+
+
+def _dataset(
+    problem: Problem, space: Space, method: Method, start: Cloud, states: list[_State]
+) -> xr.Dataset:
+    T, (N, D), n = len(states), start.position.shape, len(problem.y)
+
+    def stacked(values: list[Array], *shape: int) -> Array:
+        return np.array(values, dtype=float).reshape(T, *shape)
+
+    x = np.asarray(problem.x, dtype=float)
+    return xr.Dataset(
+        {
+            "position": (
+                ("time", "particle", "coord"),
+                stacked([state.cloud.position for state in states], N, D),
+            ),
+            "weight": (("time", "particle"), stacked([s.cloud.weight for s in states], N)),
+            "risk": ("time", stacked([s.risk for s in states])),
+            "energy": ("time", [s.energy for s in states]),
+            "dissipation": ("time", [s.dissipation for s in states]),
+            "prediction": (("time", "sample"), stacked([s.prediction for s in states], n)),
+            "x": (("sample", "input")[: x.ndim], x),
+            "y": ("sample", np.asarray(problem.y, dtype=float)),
+        },
+        coords={"time": [state.time for state in states], "coord": list(space.coords)},
+        attrs={
+            "software": "particle_ref",
+            "method": repr(method),
+            "entropy": float(problem.entropy),
+            "energy_excludes_entropy": 1,
+            **{f"geometry_{c}": kind for c, kind in zip(space.coords, space.kinds, strict=True)},
+            **{f"length_{space.coords[k]}": length for k, length in space.length.items()},
+        },
+    )

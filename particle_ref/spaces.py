@@ -1,0 +1,81 @@
+"""Where particles live: lines, circles, half lines and intervals, one for each coordinate.
+
+On a circle positions are kept in [0, length). Walls (the ends of intervals and half lines) are
+closed: a particle driven against one stays there, which is the limit of mass piling up at a
+no-flux wall. A cloud that starts outside the walls is refused, never moved inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from particle_ref.errors import InvalidInput
+from particle_ref.problem import Array, Geometry
+
+KINDS = ("line", "circle", "half_line", "interval")
+
+
+class Space:
+    """The product of the coordinates' ranges, in the problem's order.
+
+    Raises InvalidInput for a kind of range it does not know.
+    """
+
+    def __init__(self, coords: Sequence[str], domain: Mapping[str, Geometry]) -> None:
+        self.coords = tuple(coords)
+        self.kinds = tuple(domain[c].kind if c in domain else "line" for c in coords)
+        if unknown := set(self.kinds) - set(KINDS):
+            raise InvalidInput(
+                f"particles know no range of kind {sorted(unknown)}", f"known are {KINDS}"
+            )
+        ends = [(domain[c].low, domain[c].high) if c in domain else (-np.inf, np.inf)
+                for c in coords]
+        low, high = np.array(ends, dtype=float).T
+        circle = np.array([kind == "circle" for kind in self.kinds])
+        self.length = dict(zip(np.flatnonzero(circle), high[circle], strict=True))
+        self.low = np.where(circle, -np.inf, low)  # a circle has no walls
+        self.high = np.where(circle, np.inf, high)
+        self.has_walls = bool(np.isfinite([self.low, self.high]).any())
+
+    def wrap(self, position: Array) -> Array:
+        """The same points (N, D) with every circle's coordinate in [0, length)."""
+        if not self.length:
+            return position
+        wrapped = position.copy()
+        for k, length in self.length.items():
+            angle = np.mod(position[:, k], length)
+            wrapped[:, k] = np.where(angle < length, angle, 0.0)  # mod(-1e-20, 1) is 1.0
+        return wrapped
+
+    def project(self, position: Array) -> Array:
+        """The nearest points (N, D) within the walls."""
+        return np.clip(position, self.low, self.high) if self.has_walls else position
+
+    def clearance(self, position: Array) -> float:
+        """The least distance to a wall, negative outside it, inf without walls."""
+        return float(np.minimum(position - self.low, self.high - position).min())
+
+    def admit(self, position: Array) -> Array:
+        """The points (N, D) of a start, wrapped.
+
+        Raises InvalidInput when they have another dimension or lie outside the walls.
+        """
+        dimension = len(self.coords)
+        if position.shape[1] != dimension:
+            raise InvalidInput(
+                f"the cloud has {position.shape[1]} coordinates, the problem {dimension}",
+                f"a neuron is ({', '.join(self.coords)})",
+                f"give positions of shape (N, {dimension})",
+            )
+        outside = (position < self.low) | (position > self.high)
+        if outside.any():
+            j, k = np.argwhere(outside)[0]
+            raise InvalidInput(
+                f"particle {j} starts at {self.coords[k]} = {position[j, k]:g}",
+                f"that lies outside [{self.low[k]:g}, {self.high[k]:g}], "
+                f"as do {int(outside.any(axis=1).sum()) - 1} others",
+                "start inside, or give the coordinate another range in the problem's domain",
+            )
+        return self.wrap(position)
