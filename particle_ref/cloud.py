@@ -73,9 +73,7 @@ def _numbers(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def sample(
-    problem: Problem, m: int, seed: int = 0, kind: Literal["iid", "sobol"] = "iid"
-) -> Cloud:
+def sample(problem: Problem, m: int, seed: int = 0, kind: Literal["iid", "sobol"] = "iid") -> Cloud:
     """m particles of equal weight drawn from ``problem.initial``.
 
     Args:

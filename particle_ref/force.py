@@ -3,7 +3,7 @@
     f_i = Σ_j p_j a_j ψ_i(v_j)        V(a, v) = a Σ_i r_i ψ_i(v) + reg(a, v),   r = risk'(f)
     ∂_a V = r·ψ(v) + ∂_a reg          ∂_v V = a r·∇ψ(v) + ∂_v reg
 
-(Chizat & Bach 2018, §2.2, in the time u_j' = −∇V(u_j), so that a particle's weight does not enter
+(Chizat & Bach 2018, §2, in the time u_j' = −∇V(u_j), so that a particle's weight does not enter
 its own velocity.) Features without an output weight have a ≡ 1 and no first line. The sums over
 particles run in blocks that stay in the cache, and the features are kept between the two passes
 only while they fit in KEPT_BYTES.
@@ -19,14 +19,22 @@ import numpy as np
 from particle_ref.activations import SLOPE_OF_VALUE
 from particle_ref.errors import InvalidInput
 from particle_ref.kinks import has_kinks
-from particle_ref.problem import Array, FeatureProblem, KernelProblem, Problem
+from particle_ref.problem import (
+    Activation,
+    Array,
+    FeatureProblem,
+    KernelProblem,
+    Loss,
+    Problem,
+)
 
-BLOCK_BYTES = 2**20  # of one intermediate array of a block
-KEPT_BYTES = 2**27  # of all features of all particles; beyond, they are worked out twice
+BLOCK_BYTES = 2**21  # of the features of one block
+KEPT_BYTES = 2**25  # of the features of all particles; beyond, they are worked out twice
 
-# glibc hands every array larger than the largest it has seen freed back to the system, and page
-# faults then cost more than the arithmetic. This one is never touched: it costs nothing itself.
-np.empty(2**25 - 2**12, dtype=np.uint8)
+# An array above glibc's threshold goes back to the system when freed, and the page faults of the
+# next one cost more than its arithmetic. The threshold follows the largest array freed so far, up
+# to 2^25 bytes; this one is never touched and costs nothing.
+np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +59,8 @@ class Force:
 
     def __init__(self, problem: Problem) -> None:
         self.penalty = problem.penalty
-        self.penalty_has_kinks = has_kinks(problem.penalty, len(problem.coords))
+        kinks = has_kinks(problem.penalty, len(problem.coords))
+        self.prox = problem.penalty.prox if kinks else None  # of the penalty, where it is needed
         self._respond = risk_force(problem)
 
     def __call__(self, position: Array, weight: Array) -> Response:
@@ -72,7 +81,7 @@ def risk_force(problem: Problem) -> RiskForce:
     if isinstance(problem, KernelProblem):
         return _kernel_force(problem)
     if isinstance(problem, FeatureProblem):
-        return _feature_force(problem)
+        return feature_force(*_features(problem), problem.loss, problem.lifted)
     asked = {name for name in dir(FeatureProblem) if not name.startswith("_")}
     raise InvalidInput(
         f"particles cannot read the problem {problem!r}",
@@ -81,30 +90,27 @@ def risk_force(problem: Problem) -> RiskForce:
     )
 
 
-def _feature_force(problem: FeatureProblem) -> RiskForce:
-    psi, width = _features(problem)
-    loss, lifted = problem.loss, problem.lifted
+def feature_force(psi: Features, width: int, loss: Loss, lifted: bool) -> RiskForce:
+    """The force of features ψ that take ``width`` numbers a particle; Φ = aψ if ``lifted``."""
 
     def respond(position: Array, weight: Array) -> Response:
         a = position[:, 0] if lifted else np.ones(len(position))
         v = position[:, 1:] if lifted else position
+        mass = weight * a
         blocks = _blocks(len(position), width)
 
         def evaluate() -> Iterator[tuple[Array, Pullback]]:
             return (psi(v[b]) for b in blocks)
 
         kept = list(evaluate()) if 8 * width * len(position) <= KEPT_BYTES else None
-
-        mass = weight * a
-        f = sum(S @ mass[b] for b, (S, _) in zip(blocks, kept or evaluate(), strict=True))
+        terms = [S @ mass[b] for b, (S, _) in zip(blocks, kept or evaluate(), strict=True)]
+        f = np.sum(terms, axis=0)
         r = loss.slope(f)
         gradient = np.empty_like(position)
         for b, (S, pull) in zip(blocks, kept or evaluate(), strict=True):
             if lifted:
                 gradient[b, 0] = r @ S
-                gradient[b, 1:] = a[b, None] * pull(r)
-            else:
-                gradient[b] = pull(r)
+            gradient[b, int(lifted) :] = a[b, None] * pull(r)
         return Response(f, loss.risk(f), gradient)
 
     return respond
@@ -113,7 +119,7 @@ def _feature_force(problem: FeatureProblem) -> RiskForce:
 def _features(problem: FeatureProblem) -> tuple[Features, int]:
     """ψ with its pullback, and how many numbers one particle takes."""
     if problem.activation is not None and problem.inputs is not None:
-        return _layer(problem)
+        return layer(problem.inputs, problem.activation, problem.bias)
     phi, dphi = problem.phi, problem.dphi
     if dphi is None:
         raise _no_gradient("the features phi have no gradient dphi", "dphi=...")
@@ -121,22 +127,20 @@ def _features(problem: FeatureProblem) -> tuple[Features, int]:
     def psi(v: Array) -> tuple[Array, Pullback]:
         return phi(v).T, lambda r: r @ dphi(v)
 
-    samples = len(problem.y)
-    return psi, samples * (1 + len(problem.coords) - problem.lifted)
+    return psi, len(problem.y) * (1 + len(problem.coords) - int(problem.lifted))
 
 
-def _layer(problem: FeatureProblem) -> tuple[Features, int]:
-    """ψ_i(w[, b]) = σ(w·x_i [+ b]), by matrix products."""
-    ones = np.ones((len(problem.inputs), 1))
-    X = np.hstack([problem.inputs, ones]) if problem.bias else problem.inputs
-    product = np.multiply if X.shape[1] == 1 else np.matmul  # a product of rank 1 is faster so
-    value, slope = problem.activation.value, problem.activation.slope
+def layer(inputs: Array, activation: Activation, bias: bool = False) -> tuple[Features, int]:
+    """ψ_i(w[, b]) = σ(w·x_i [+ b]) at inputs (n, d), by matrix products; and its width."""
+    X = np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+    value, slope = activation.value, activation.slope
     if slope is None:
-        raise _no_gradient(f"the activation {problem.activation!r} has no slope", "slope=...")
+        raise _no_gradient(f"the activation {activation!r} has no slope", "slope=...")
     slope_of_value = SLOPE_OF_VALUE.get(value)
+    rank_one = X.shape[1] == 1  # then a broadcast product takes half the time of BLAS
 
     def psi(v: Array) -> tuple[Array, Pullback]:
-        z = product(X, np.ascontiguousarray(v).T)
+        z = X * np.ascontiguousarray(v.T) if rank_one else X @ v.T
         S = value(z)
         if slope_of_value is not None:
             return S, lambda r: slope_of_value(S).T @ (r[:, None] * X)

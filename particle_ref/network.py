@@ -7,7 +7,137 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from particle_ref.activations import ACTIVATIONS, Nonlinearity
+from particle_ref.activations import ACTIVATIONS
 from particle_ref.errors import InvalidInput, NumericalStop
-from particle_ref.force import Response, layer_force
+from particle_ref.force import Response, RiskForce, feature_force, layer
 from particle_ref.problem import Array
+
+
+@dataclass(frozen=True, eq=False)
+class _HalfMeanSquare:
+    """risk(f) = ½ mean (f − y)²."""
+
+    y: Array  # (n,)
+
+    def risk(self, f: Array) -> float:
+        return float(np.mean((f - self.y) ** 2) / 2)
+
+    def slope(self, f: Array) -> Array:
+        return (f - self.y) / len(self.y)
+
+
+class MeanFieldTwoLayerNN:
+    """m neurons of equal weight 1/m, the square loss, and gradient descent.
+
+    The scaling is that of the mean-field limit: as m grows at fixed times, the neurons' law tends
+    to the solution of ∂_t ρ = ∇·(ρ∇V_ρ) (Chizat & Bach 2018, Theorem 2.6).
+
+    Args:
+        n_particles: the number m of neurons.
+        input_dim: the number d of inputs.
+        activation: σ, by name: relu, tanh, sigmoid, identity, erf, softplus, cos or quadratic.
+        seed: of the start, in which all a and w are independent standard normals.
+
+    Attributes:
+        a: (m,) output weights.
+        w: (m, d) input weights. Both may be set.
+
+    Raises:
+        InvalidInput: for sizes below 1 or another activation.
+    """
+
+    def __init__(
+        self,
+        n_particles: int,
+        input_dim: int,
+        activation: str = "relu",
+        seed: int | None = None,
+    ) -> None:
+        if n_particles < 1 or input_dim < 1:
+            raise InvalidInput(
+                f"a network of {n_particles} neurons with {input_dim} inputs",
+                "it needs at least one of each",
+            )
+        if activation not in ACTIVATIONS:
+            raise InvalidInput(f"activation={activation!r}", f"there are {sorted(ACTIVATIONS)}")
+        self.activation = activation
+        rng = np.random.default_rng(seed)
+        self.a: Array = rng.standard_normal(n_particles)
+        self.w: Array = rng.standard_normal((n_particles, input_dim))
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Predictions (n,) at inputs X (n, d)."""
+        sigma = ACTIVATIONS[self.activation].value
+        return self.a @ sigma(self.w @ self._inputs(X).T) / len(self.a)
+
+    def compute_gradients(self, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        """Gradients of ½ mean (f(X) − y)² in a, (m,), and in w, (m, d).
+
+        They hold the network's factor 1/m. X is (n, d) and y (n,).
+        """
+        gradient = self._respond(self._force(X, y)).gradient / len(self.a)
+        return gradient[:, 0], gradient[:, 1:]
+
+    def train_gradient_descent(self, X: ArrayLike, y: ArrayLike, lr: float, n_steps: int) -> Array:
+        """Take ``n_steps`` steps of full-batch gradient descent; return the losses.
+
+        ``lr`` is the PDE time of one step: the update is −lr·m·gradient, so that after k steps
+        networks of every size m are at time k·lr of the same flow.
+
+        Args:
+            X: (n, d) inputs.
+            y: (n,) targets.
+            lr: the step in PDE time, > 0.
+            n_steps: how many steps, ≥ 0.
+
+        Returns:
+            (n_steps,) losses ½ mean (f − y)²; the k-th is the one before step k, at time k·lr.
+
+        Raises:
+            InvalidInput: for shapes that do not fit, or lr ≤ 0.
+            NumericalStop: when the loss is no longer finite; ``last`` holds the losses before, and
+                the network stays at its last finite loss.
+        """
+        if not 0 < lr < np.inf or n_steps < 0:
+            raise InvalidInput(f"lr={lr}, n_steps={n_steps}", "steps have a PDE time > 0 each")
+        force, losses = self._force(X, y), np.empty(n_steps)
+        start = self.a, self.w
+        for k in range(n_steps):
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for on the next line
+                response = self._respond(force)
+            if not np.isfinite(response.risk):
+                raise self._stop(start, losses[:k], lr)
+            losses[k], start = response.risk, (self.a, self.w)
+            self.a = self.a - lr * response.gradient[:, 0]
+            self.w = self.w - lr * response.gradient[:, 1:]
+        return losses
+
+    def _stop(self, last: tuple[Array, Array], losses: Array, lr: float) -> NumericalStop:
+        self.a, self.w = last
+        stop = NumericalStop(
+            f"the loss is not finite after {len(losses)} steps of lr = {lr:g}",
+            "the step is too long for this loss",
+            f"try lr={lr / 10:g}; a step is a PDE time and does not grow with the width",
+        )
+        stop.last = losses
+        return stop
+
+    def _force(self, X: ArrayLike, y: ArrayLike) -> RiskForce:
+        inputs, targets = self._inputs(X), np.asarray(y, dtype=float)
+        if targets.shape != (len(inputs),):
+            raise InvalidInput(f"y has shape {targets.shape}", f"X has {len(inputs)} rows")
+        psi, width = layer(inputs, ACTIVATIONS[self.activation])
+        return feature_force(psi, width, _HalfMeanSquare(targets), lifted=True)
+
+    def _respond(self, force: RiskForce) -> Response:
+        m = len(self.a)
+        return force(np.column_stack([self.a, self.w]), np.full(m, 1 / m))
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        inputs = np.asarray(X, dtype=float)
+        if inputs.ndim != 2 or inputs.shape[1] != self.w.shape[1] or len(inputs) == 0:
+            raise InvalidInput(
+                f"X has shape {inputs.shape}",
+                f"the network takes inputs of shape (n, {self.w.shape[1]})",
+            )
+        return inputs

@@ -75,7 +75,7 @@ def _increasing(times: ArrayLike) -> Array:
     good = moments.ndim == 1 and moments.size > 0 and np.isfinite(moments).all()
     if not good or moments[0] < 0 or (np.diff(moments) <= 0).any():
         raise InvalidInput(
-            f"times = {times}",
+            f"times = {times!r}",
             "the cloud is recorded at one or more PDE times ≥ 0, each later than the one before",
             "for instance times=np.linspace(0, 2, 21)",
         )
@@ -88,7 +88,7 @@ def _observe(time: float, cloud: Cloud, force: Force, space: Space, method: Meth
     velocity = method.velocity(force, space, u, response.gradient)
     energy = force.energy(u, p, response.risk)
     dissipation = float(p @ (velocity**2).sum(axis=1))
-    if not np.isfinite([response.risk, energy, dissipation]).all():
+    if not np.isfinite([*response.prediction, response.risk, energy, dissipation]).all():
         raise NumericalStop(
             f"at t = {time:g} risk = {response.risk:g}, energy = {energy:g}, "
             f"dissipation = {dissipation:g}",
@@ -103,7 +103,7 @@ def _dataset(
 ) -> xr.Dataset:
     T, (N, D), n = len(states), start.position.shape, len(problem.y)
 
-    def stacked(values: list[Array], *shape: int) -> Array:
+    def stacked(values: list[Array] | list[float], *shape: int) -> Array:
         return np.array(values, dtype=float).reshape(T, *shape)
 
     x = np.asarray(problem.x, dtype=float)
@@ -111,17 +111,17 @@ def _dataset(
         {
             "position": (
                 ("time", "particle", "coord"),
-                stacked([state.cloud.position for state in states], N, D),
+                stacked([s.cloud.position for s in states], N, D),
             ),
             "weight": (("time", "particle"), stacked([s.cloud.weight for s in states], N)),
             "risk": ("time", stacked([s.risk for s in states])),
-            "energy": ("time", [s.energy for s in states]),
-            "dissipation": ("time", [s.dissipation for s in states]),
+            "energy": ("time", stacked([s.energy for s in states])),
+            "dissipation": ("time", stacked([s.dissipation for s in states])),
             "prediction": (("time", "sample"), stacked([s.prediction for s in states], n)),
             "x": (("sample", "input")[: x.ndim], x),
             "y": ("sample", np.asarray(problem.y, dtype=float)),
         },
-        coords={"time": [state.time for state in states], "coord": list(space.coords)},
+        coords={"time": [s.time for s in states], "coord": list(space.coords)},
         attrs={
             "software": "particle_ref",
             "method": repr(method),

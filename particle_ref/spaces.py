@@ -30,11 +30,12 @@ class Space:
             raise InvalidInput(
                 f"particles know no range of kind {sorted(unknown)}", f"known are {KINDS}"
             )
-        ends = [(domain[c].low, domain[c].high) if c in domain else (-np.inf, np.inf)
-                for c in coords]
+        ends = [
+            (domain[c].low, domain[c].high) if c in domain else (-np.inf, np.inf) for c in coords
+        ]
         low, high = np.array(ends, dtype=float).T
         circle = np.array([kind == "circle" for kind in self.kinds])
-        self.length = dict(zip(np.flatnonzero(circle), high[circle], strict=True))
+        self.length = {int(k): float(high[k]) for k in np.flatnonzero(circle)}  # of the circles
         self.low = np.where(circle, -np.inf, low)  # a circle has no walls
         self.high = np.where(circle, np.inf, high)
         self.has_walls = bool(np.isfinite([self.low, self.high]).any())

@@ -57,7 +57,9 @@ def check_geometry(name: str, axis: Axis, geometry: Geometry) -> None:
                 f"{name}=mf.periodic({ends}, cells)",
             )
     elif axis.is_periodic:
-        raise refuse("the coordinate does not live on a circle", f'domain={{"{name}": mf.circle(…)}}')
+        raise refuse(
+            "the coordinate does not live on a circle", f'domain={{"{name}": mf.circle(…)}}'
+        )
     elif geometry.kind == "interval":
         if (axis.low, axis.high) != (geometry.low, geometry.high) or axis.walls == "open":
             raise refuse("an interval is filled and closed", f"{name}=mf.uniform({ends}, cells)")

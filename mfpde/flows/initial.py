@@ -33,7 +33,9 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
     outside = 1.0 - mass
     if outside > MOST_OUTSIDE:
         low, high = law.reach(1e-9)
-        box = [f"{c}=({lo:.4g}, {hi:.4g})" for c, lo, hi in zip(grid.coords, low, high, strict=True)]
+        box = [
+            f"{c}=({lo:.4g}, {hi:.4g})" for c, lo, hi in zip(grid.coords, low, high, strict=True)
+        ]
         raise InvalidInput(
             f"{outside:.2e} of the initial law lies outside the grid's box",
             f"{law!r} reaches beyond {grid!r}",
@@ -44,9 +46,7 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
 
 def mixture_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Σ_c weight_c (averages of component c)."""
-    return sum(
-        weight * product_averages(part, axes) for weight, part in law.components
-    )  # type: ignore[return-value]
+    return sum(weight * product_averages(part, axes) for weight, part in law.components)  # type: ignore[return-value]
 
 
 def product_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
@@ -54,21 +54,24 @@ def product_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
     averages = np.ones([axis.cells for axis in axes])
     for indices, factor in law.factors:
         own = tuple(axes[k] for k in indices)
-        values = deposit(factor, own) if isinstance(factor, Point) else quadrature(factor, own)
-        if len(law.factors) > 1 and len(factor.components) > 1:
-            values = mixture_averages(factor, own)
+        values = factor_averages(factor, own)
         order = np.argsort(indices)
         shape = [axis.cells if k in indices else 1 for k, axis in enumerate(axes)]
         averages = averages * np.transpose(values, order).reshape(shape)
     return averages
 
 
+def factor_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Averages of one independent part: a mixture, a point or a density."""
+    if len(law.components) > 1:
+        return mixture_averages(law, axes)
+    return deposit(law, axes) if isinstance(law, Point) else quadrature(law, axes)
+
+
 def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes."""
     low, high = law.support
-    rules = [
-        cell_nodes(axis, low[k], high[k], NODES[len(axes)]) for k, axis in enumerate(axes)
-    ]
+    rules = [cell_nodes(axis, low[k], high[k], NODES[len(axes)]) for k, axis in enumerate(axes)]
     averages = np.zeros([axis.cells for axis in axes])
     for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
         columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
@@ -82,7 +85,7 @@ def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
 def cell_nodes(axis: Axis, low: float, high: float, count: int) -> tuple[Array, Array]:
     """Gauss–Legendre nodes and weights of every cell, cut to [low, high], weights per cell width.
 
-    Returns two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
+    Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
     """
     unit, weight = np.polynomial.legendre.leggauss(count)
     images = range(-IMAGES, IMAGES + 1) if axis.is_periodic else range(1)
@@ -100,7 +103,10 @@ def deposit(law: Point, axes: tuple[Axis, ...]) -> Array:
     """A unit mass at a point, shared by the two centres beside it on every axis."""
     return reduce(
         np.multiply.outer,
-        [linear_weights(axis, float(value)) / axis.widths for axis, value in zip(axes, law.value, strict=True)],
+        [
+            linear_weights(axis, float(value)) / axis.widths
+            for axis, value in zip(axes, law.value, strict=True)
+        ],
     )
 
 

@@ -72,7 +72,9 @@ class WassersteinFlow:
         """∫|∇V|²dρ: in every cell the mean of the squared drops at its two faces, per axis."""
         total = 0.0
         for k, (name, axis) in enumerate(self.grid.axes.items()):
-            squares = np.square(self.drops(field.potential, k, name) / along(axis.distances, k, rho))
+            squares = np.square(
+                self.drops(field.potential, k, name) / along(axis.distances, k, rho)
+            )
             lower, upper = np.delete(squares, -1, axis=k), np.delete(squares, 0, axis=k)
             total += 0.5 * float(np.vdot((lower + upper) * self.volumes, rho))
         return total

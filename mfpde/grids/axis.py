@@ -72,9 +72,7 @@ class Axis:
         """
         widths = self.widths
         inner = 0.5 * (widths[1:] + widths[:-1])
-        ends = (
-            [0.5 * (widths[0] + widths[-1])] * 2 if self.is_periodic else [inner[0], inner[-1]]
-        )
+        ends = [0.5 * (widths[0] + widths[-1])] * 2 if self.is_periodic else [inner[0], inner[-1]]
         return np.concatenate([ends[:1], inner, ends[1:]])
 
     def __repr__(self) -> str:

@@ -70,7 +70,7 @@ def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> N
         bad = int(np.argmin(np.isfinite(state.rho)))
         return NonFinite(
             f"NonFinite: rho or V is not a number at {where(state, flow, bad)}",
-            f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is not finite",
+            f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is no number",
             "check phi and the loss at large neurons; a smaller box; a smaller cfl",
         )
     if lowest < 0:
@@ -120,7 +120,9 @@ def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> Numer
         f"MassEscaped: {state.lost:.2e} of the mass left the box by t = {state.t:.6g}, "
         f"step {state.step}",
         f"escaped_tolerance = {tolerance:g}; "
-        + ", ".join(f"{c}: {lo:.1e} below, {hi:.1e} above" for c, (lo, hi) in state.escaped.items()),
+        + ", ".join(
+            f"{c}: {lo:.1e} below, {hi:.1e} above" for c, (lo, hi) in state.escaped.items()
+        ),
         f"the box {named}, or mf.fit_grid(problem, horizon=…)",
     )
     error.box = box
@@ -147,9 +149,7 @@ def wall_mass(state: State, flow: WassersteinFlow) -> float:
         if flow.walls[name] == "closed" and flow.problem.domain[name].kind == "line":
             for end in (0, -1):
                 layer = np.take(state.rho, end, axis=k)
-                heaviest = max(
-                    heaviest, float(np.vdot(layer, np.take(flow.volumes, end, axis=k)))
-                )
+                heaviest = max(heaviest, float(np.vdot(layer, np.take(flow.volumes, end, axis=k))))
     return heaviest
 
 

@@ -23,7 +23,8 @@ def progress_line() -> Progress:
         now, done = time.monotonic(), state.t >= end
         if now - last[0] > 0.2 or done:
             last[0] = now
-            line = f"\r  t = {state.t:.4g} of {end:.4g}, step {state.step}, risk {state.field.risk:.5g}   "
+            risk = state.field.risk
+            line = f"\r  t = {state.t:.4g} of {end:.4g}, step {state.step}, risk {risk:.5g}   "
             print(line, end="\n" if done else "", file=sys.stderr, flush=True)
 
     return show

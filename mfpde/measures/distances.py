@@ -21,14 +21,13 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache, reduce
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.spatial.distance import cdist
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mfpde.errors import InvalidInput
 
@@ -48,8 +47,8 @@ SITES_PER_POINT = 16
 """Sites of a lattice for each point on it above which it is not worth to be filled."""
 LATTICE_ROUNDOFF = 2e-15
 """Distance of a point from a site of its lattice that counts as round-off, relative to its size."""
-BLOCK = 32768
-"""Numbers in a block of pairwise distances: 256 kB, within the cache of one core."""
+BLOCK = 65536
+"""Numbers in a block of pairwise distances: 512 kB, so that it stays in the cache of a core."""
 
 
 def marginal_w1(
@@ -61,8 +60,8 @@ def marginal_w1(
     some mass s may pass through the origin: the least integral of |F - G - s| over s, attained at
     a median of F - G (Delon, Salomon & Sobolevski 2010, arXiv:0906.5499).
     """
-    columns = (np.asarray(x)[:, None], wx), (np.asarray(y)[:, None], wy)
-    _, source, target = _probabilities((period,), *columns)
+    columns = [(np.asarray(x)[:, None], wx), (np.asarray(y)[:, None], wy)]
+    _, (source, target) = _probabilities((period,), columns)
     gap, widths = _cdf_gap(source, target, period)
     flow = gap if math.isinf(period) else gap - _median(gap, widths)
     return float(np.abs(flow) @ widths)
@@ -77,22 +76,22 @@ def exact_w2(
     """
     import ot
 
-    lengths, (x, wx), (y, wy) = _probabilities(periods, (x, wx), (y, wy))
-    if len(x) * len(y) > TRANSPORT_LIMIT:
+    lengths, ((u, wu), (v, wv)) = _probabilities(periods, [(x, wx), (y, wy)])
+    if len(u) * len(v) > TRANSPORT_LIMIT:
         raise InvalidInput(
-            f"exact_w2 between {len(x)} and {len(y)} points",
+            f"exact_w2 between {len(u)} and {len(v)} points",
             f"its matrix of costs may have {TRANSPORT_LIMIT:.0e} entries",
             "fewer points, as_measure(..., prune=1e-9) leaves out light cells; or sliced_w2",
         )
-    cost = np.zeros((len(x), len(y)))
-    for x_k, y_k, length in zip(x.T, y.T, lengths, strict=True):
-        cost += _arc(np.subtract.outer(x_k, y_k), length) ** 2
+    cost = np.zeros((len(u), len(v)))
+    for u_k, v_k, length in zip(u.T, v.T, lengths, strict=True):
+        cost += _arc(np.subtract.outer(u_k, v_k), length) ** 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # POT goes on with a zero plan and a mere warning
-        squared, log = ot.emd2(wx, wy, cost, numItermax=10_000_000, log=True)
+        squared, log = ot.emd2(wu, wv, cost, numItermax=10_000_000, log=True)
     if log["warning"] is not None:
         raise InvalidInput(
-            f"exact_w2 found no optimal plan between {len(x)} and {len(y)} points",
+            f"exact_w2 found no optimal plan between {len(u)} and {len(v)} points",
             f"POT says: {log['warning']}",
             "fewer points, as_measure(..., prune=1e-9) leaves out light cells; or sliced_w2",
         )
@@ -117,7 +116,7 @@ def sliced_w2_each(
     periods: Periods = None,
 ) -> Array:
     """``sliced_w2`` of one measure to each of ``others``; its projections are sorted only once."""
-    lengths, *measures = _probabilities(periods, (x, wx), *others)
+    lengths, measures = _probabilities(periods, [(x, wx), *others])
     embedded = [(_embedded(points, lengths), weights) for points, weights in measures]
     directions = _directions(embedded[0][0].shape[1])
     squared = np.zeros(len(others))
@@ -151,7 +150,7 @@ def energy_distance_each(
     periods: Periods = None,
 ) -> Array:
     """``energy_distance`` of one measure to each of ``others``; E|X - X'| is found only once."""
-    lengths, *measures = _probabilities(periods, (x, wx), *others)
+    lengths, measures = _probabilities(periods, [(x, wx), *others])
     source, *targets = (_without_dust(*measure) for measure in measures)
 
     @cache
@@ -175,9 +174,9 @@ def energy_distance_each(
 
 
 def _probabilities(
-    periods: Periods, *measures: tuple[ArrayLike, ArrayLike]
-) -> tuple[tuple[float, ...], *tuple[Measure, ...]]:
-    """Periods and measures as checked arrays, each measure divided by its mass."""
+    periods: Periods, measures: Sequence[tuple[ArrayLike, ArrayLike]]
+) -> tuple[tuple[float, ...], list[Measure]]:
+    """Periods and measures, checked; each measure divided by its mass."""
     arrays = [(np.asarray(p, np.float64), np.asarray(w, np.float64)) for p, w in measures]
     dimension = arrays[0][0].shape[-1] if arrays[0][0].ndim == 2 else 0
     for points, weights in arrays:
@@ -197,7 +196,7 @@ def _probabilities(
             f"points of {dimension} coordinates need one length > 0 each",
             "inf for a line, the length for a circle",
         )
-    return lengths, *((p, w / mass) for (p, w), mass in zip(arrays, masses, strict=True))
+    return lengths, [(p, w / mass) for (p, w), mass in zip(arrays, masses, strict=True)]
 
 
 def _check_measure(points: Array, weights: Array, dimension: int) -> None:
@@ -279,13 +278,14 @@ def _quantiles(values: Array, weights: Array) -> Measure:
 def _squared_w2(source: Measure, target: Measure) -> float:
     """Integral over the levels of the squared difference of two quantile functions."""
     (u, u_levels), (v, v_levels) = source, target
-    levels = np.concatenate([u_levels, v_levels])
-    order = np.argsort(levels, kind="stable")
-    of_u = order < len(u)
-    i = np.cumsum(of_u) - of_u  # the atom of u that holds the levels just below
-    j = np.arange(len(order)) - i
+    of_u = np.ones(len(u) + len(v), dtype=bool)
+    of_u[np.searchsorted(u_levels, v_levels, side="right") + np.arange(len(v))] = False
+    levels = np.empty(len(of_u))
+    levels[of_u], levels[~of_u] = u_levels, v_levels
+    i = np.cumsum(of_u) - of_u  # the atoms of u and of v that hold the levels just below
+    j = np.arange(len(of_u)) - i
     difference = u[np.minimum(i, len(u) - 1)] - v[np.minimum(j, len(v) - 1)]
-    return float(difference**2 @ np.diff(levels[order], prepend=0.0))
+    return float(difference**2 @ np.diff(levels, prepend=0.0))
 
 
 def _directions(dimension: int) -> Array:
@@ -304,11 +304,11 @@ def _directions(dimension: int) -> Array:
     for _ in range(64):
         ratio = (1 + ratio) ** (1 / (entries + 1))
     cube = (0.5 + np.outer(np.arange(1, frames + 1), ratio ** -np.arange(1.0, entries + 1))) % 1
-    orthogonal, _ = np.linalg.qr(norm.ppf(cube).reshape(frames, dimension, dimension))
+    orthogonal, _ = np.linalg.qr(ndtri(cube).reshape(frames, dimension, dimension))
     return orthogonal.reshape(-1, dimension)
 
 
-# Sums over all pairs of points ---------------------------------------------------------------------
+# Sums over all pairs of points --------------------------------------------------------------------
 
 
 def _difference(source: Measure, target: Measure) -> Measure | None:
@@ -369,8 +369,7 @@ def _lines(points: Array, weights: Array) -> _Lines | None:
     if math.prod(shape) > 2 * len(points):
         return None
     cell = np.ravel_multi_index((np.cumsum(first) - 1, position), shape)
-    mass = np.bincount(cell, weights, math.prod(shape)).reshape(shape)
-    return _Lines(feet[first], along, mass)
+    return _Lines(feet[first], along, _filled(shape, cell, weights))
 
 
 def _potential(lines: _Lines, targets: Array, lengths: Sequence[float]) -> Array:
@@ -383,10 +382,16 @@ def _potential(lines: _Lines, targets: Array, lengths: Sequence[float]) -> Array
         along = _squared_chord(np.subtract.outer(lines.along, last), period)
         distance = np.empty_like(along)
         for foot, mass in zip(lines.feet, lines.mass, strict=True):
-            height = sum(map(_squared_chord, foot - y, across))
+            height = sum(map(_squared_chord, foot[:, None] - y, across))
             np.sqrt(np.add(along, height, out=distance), out=distance)
             result[start : start + columns] += mass @ distance
     return result
+
+
+def _filled(shape: tuple[int, ...], cell: NDArray[np.intp], weights: Array) -> Array:
+    """An array of this shape with the sum of the weights in each cell."""
+    mass = np.bincount(cell, weights, math.prod(shape)).astype(np.float64)
+    return mass.reshape(shape)
 
 
 class _Lattice(NamedTuple):
@@ -416,7 +421,7 @@ def _lattice(points: Array, weights: Array) -> _Lattice | None:
     if math.prod(shape) > most:
         return None
     cell = np.ravel_multi_index(indices, shape)
-    return _Lattice(tuple(steps), np.bincount(cell, weights, math.prod(shape)).reshape(shape))
+    return _Lattice(tuple(steps), _filled(tuple(shape), cell, weights))
 
 
 def _lattice_spread(lattice: _Lattice, lengths: Sequence[float]) -> float:
@@ -424,7 +429,8 @@ def _lattice_spread(lattice: _Lattice, lengths: Sequence[float]) -> float:
     mass = lattice.mass
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in mass.shape]
     apart = [np.minimum(np.arange(n), n - np.arange(n)) for n in shape]
-    squared = reduce(np.add.outer, map(_squared_chord, map(np.multiply, lattice.steps, apart), lengths))
-    spectrum = fft.rfftn(np.sqrt(squared)) * fft.rfftn(mass, shape)
+    chords = map(_squared_chord, map(np.multiply, lattice.steps, apart), lengths)
+    distance = np.sqrt(reduce(np.add.outer, chords))
+    spectrum = fft.rfftn(distance) * fft.rfftn(mass, shape)
     potential = fft.irfftn(spectrum, shape)[tuple(map(slice, mass.shape))]
     return float(np.vdot(mass, potential))

@@ -56,9 +56,7 @@ class FluxDivergence:
         for f in self.faces:
             r, v, gain = (axis_view(z, f.k) for z in (rho, field.potential, rate))
             out = np.zeros_like(f.areas)
-            transport(
-                r, v, f.per_distance, f.per_width, f.centred, f.wall, self.limiter, gain, out
-            )
+            transport(r, v, f.per_distance, f.per_width, f.centred, f.wall, self.limiter, gain, out)
             leaving = dt * out * f.areas
             escaped[f.name] = (float(leaving[0].sum()), float(leaving[1].sum()))
             carried += float(np.vdot(leaving[0], v[:, 0]) + np.vdot(leaving[1], v[:, -1]))

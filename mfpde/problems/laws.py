@@ -810,4 +810,3 @@ def _tensor(rules: Sequence[Rule]) -> Rule:
 def _hull(boxes: Sequence[Box]) -> Box:
     lows, highs = zip(*boxes, strict=True)
     return np.min(lows, axis=0), np.max(highs, axis=0)
-

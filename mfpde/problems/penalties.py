@@ -24,7 +24,7 @@ def _nowhere(dimension: int) -> tuple[bool, ...]:
 
 @dataclass(frozen=True, repr=False)
 class Penalty:
-    """reg(theta), its gradient, and its proximal map where that is known.
+    """reg(θ), its gradient, and its proximal map where that is known.
 
     At a kink the gradient of the kinked factor counts as 0, as the sign of 0 does.
     """

@@ -1,4 +1,4 @@
-"""What is minimised: F(ρ) = Σ_i p_i ℓ(∫Φ_i dρ, y_i) + ∫reg dρ + λ∫ρ log ρ, pointwise definitions only.
+"""What is minimised: F(ρ) = Σ_i p_i ℓ(∫Φ_i dρ, y_i) + ∫reg dρ + λ∫ρ log ρ, pointwise parts only.
 
 A problem holds functions of a single neuron θ and of a single prediction; nothing here is ever
 integrated against a measure. Both packages read these records, so what they promise is tested

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +39,7 @@ def two_layer(
         y: targets, (n,).
         activation: σ, pointwise.
         loss: ℓ(f, y), pointwise.
-        weights: p, (n,), at least 0 with sum 1 (quadrature weights of a population); 1/n by default.
+        weights: p, (n,), at least 0 with sum 1 (quadrature of a population); 1/n by default.
         penalty: reg(θ) on the whole neuron.
         entropy: λ ≥ 0.
         bias: whether neurons carry a bias b (it counts as a weight).
@@ -60,12 +61,13 @@ def two_layer(
             f"x holds {len(inputs)} samples and y {len(targets)}", "each input has one target"
         )
     bound = loss(targets, weights)
+    directions = with_bias(inputs, bias)
     slope, curvature = activation.slope, activation.curvature
     return Problem(
         two_layer_coords(inputs.shape[1], bias, output_weight),
-        phi=ridge_functions(activation.value, inputs, bias),
-        dphi=None if slope is None else ridge_gradients(slope, inputs, bias),
-        d2phi=None if curvature is None else ridge_hessians(curvature, inputs, bias),
+        phi=partial(ridge_functions, activation.value, directions),
+        dphi=None if slope is None else partial(ridge_gradients, slope, directions),
+        d2phi=None if curvature is None else partial(ridge_hessians, curvature, directions),
         loss=bound,
         penalty=penalty,
         entropy=entropy,
@@ -102,20 +104,18 @@ def with_bias(inputs: Array, bias: bool) -> Array:
     return np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
 
 
-def ridge_functions(value: Features, inputs: Array, bias: bool) -> Features:
-    """ψ_i(v) = σ(w·x_i + b): (N, k) -> (N, n)."""
-    directions = with_bias(inputs, bias)
-    return lambda points: value(points @ directions.T)
+# Named functions bound by partial, not closures: a problem must survive pickling.
+def ridge_functions(value: Features, directions: Array, points: Array) -> Array:
+    """ψ_i(v) = σ(v·x_i): (N, k) -> (N, n)."""
+    return value(points @ directions.T)
 
 
-def ridge_gradients(slope: Features, inputs: Array, bias: bool) -> Features:
-    """∇ψ_i(v) = σ'(w·x_i + b) (x_i, 1): (N, k) -> (N, n, k)."""
-    directions = with_bias(inputs, bias)
-    return lambda points: slope(points @ directions.T)[:, :, None] * directions
+def ridge_gradients(slope: Features, directions: Array, points: Array) -> Array:
+    """∇ψ_i(v) = σ'(v·x_i) x_i: (N, k) -> (N, n, k)."""
+    return slope(points @ directions.T)[:, :, None] * directions
 
 
-def ridge_hessians(curvature: Features, inputs: Array, bias: bool) -> Features:
-    """∇²ψ_i(v) = σ''(w·x_i + b) (x_i, 1)(x_i, 1)ᵀ: (N, k) -> (N, n, k, k)."""
-    directions = with_bias(inputs, bias)
+def ridge_hessians(curvature: Features, directions: Array, points: Array) -> Array:
+    """∇²ψ_i(v) = σ''(v·x_i) x_i x_iᵀ: (N, k) -> (N, n, k, k)."""
     squares = directions[:, :, None] * directions[:, None, :]
-    return lambda points: curvature(points @ directions.T)[:, :, None, None] * squares
+    return curvature(points @ directions.T)[:, :, None, None] * squares

@@ -4,7 +4,7 @@
     u_j ← P[prox_{dt·reg}(u_j − dt ∇⟨risk', Φ⟩(u_j))]                 (forward-backward)
 
 with P the projection on the walls. Gradient descent of learning rate η on the particles' own risk
-F_m is dt = mη. Reference: Chizat & Bach 2018, §2.2; forward-backward: Combettes & Pesquet 2011.
+F_m is dt = mη. Reference: Chizat & Bach 2018, §2; forward-backward: Combettes & Pesquet 2011.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Descent:
         return (self._advance(force, space, position, gradient) - position) / self.dt
 
     def _advance(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
-        if force.penalty_has_kinks:
-            return space.project(force.penalty.prox(position - self.dt * gradient, self.dt))
+        if force.prox is not None:
+            return space.project(force.prox(position - self.dt * gradient, self.dt))
         return space.project(position - self.dt * (gradient + force.penalty.gradient(position)))
 
     def _steps(self, times: Array) -> list[int]:

@@ -31,7 +31,7 @@ def require_finite(values: Array, where: str) -> None:
     """Raise NumericalStop if any number is nan or infinite."""
     if not np.isfinite(values).all():
         raise NumericalStop(
-            f"a particle is no longer at a finite place {where}",
+            f"a position or velocity is not finite {where}",
             "the flow blew up, or steps are too long for it",
             "take a shorter dt, a tighter tolerance, or end earlier",
         )

@@ -1,0 +1,261 @@
+"""Two solutions of one problem side by side: a density and particles, or any two runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde.errors import InvalidInput
+from mfpde.measures import (
+    as_measure,
+    coordinates,
+    energy_distance_each,
+    exact_w2,
+    marginal_w1,
+    periods,
+    sliced_w2_each,
+)
+
+Array = NDArray[np.float64]
+Measure = tuple[Array, Array]
+Distance = Callable[[Measure, Sequence[Measure]], ArrayLike]
+
+SAME_TIME = 1e-12
+"""Two times are one if they differ by no more than this times max(1, t)."""
+
+
+def compare(
+    left: xr.Dataset,
+    right: xr.Dataset | Sequence[xr.Dataset],
+    exact: bool = False,
+    only: Collection[str] | None = None,
+) -> xr.Dataset:
+    """How far two solutions of one problem are apart, at every time that both hold.
+
+    Either side is a density run or a particle flow. A sequence on the right holds replicas, such
+    as flows from several seeds; the times are then those that all of them share.
+
+    Parameters
+    ----------
+    left, right
+        Runs of one problem: the same coordinates, geometry and samples.
+    exact
+        Adds ``w2``, at most 5e7 pairs of points each time.
+    only
+        Names of what is to be computed, instead of everything but ``w2``.
+
+    Returns
+    -------
+    Dataset over ``time``, and ``replica`` where ``right`` is a sequence, of
+
+    - ``prediction_gap``: root of the mean squared difference of the predictions. Samples weigh as
+      in the density run, and alike between two flows, which do not hold their weights. Problems
+      without samples have none.
+    - ``risk_gap``: risk of the right minus risk of the left
+    - ``w1_<coord>``: exact W1 between the marginals of one coordinate
+    - ``sliced_w2``, ``energy_distance``, ``w2``: see ``mfpde.measures.distances``
+
+    Distances are between the measures divided by their masses: mass that escaped is left out.
+
+    Raises
+    ------
+    InvalidInput
+        If the runs are of different problems, share no time or hold no measure, or if ``only``
+        has a name that is not known.
+    """
+    rights = [right] if isinstance(right, xr.Dataset) else list(right)
+    if not rights:
+        raise InvalidInput("there is no run on the right", "the sequence is empty", "give one run")
+    for other in rights:
+        _check_same_problem(left, other)
+    names = _chosen(left, exact, only)
+    numbers = {name: number for name, number in _NUMBERS.items() if name in names}
+    distances = {name: distance for name, distance in _distances(left).items() if name in names}
+    times, positions = _shared_times(left, rights)
+    gaps = {name: np.empty((len(times), len(rights))) for name in names}
+    for row, position in enumerate(zip(*positions, strict=True)):
+        moments = [run.isel(time=k) for run, k in zip([left, *rights], position, strict=True)]
+        for name, number in numbers.items():
+            gaps[name][row] = [number(moments[0], other) for other in moments[1:]]
+        measures = [as_measure(moment) for moment in moments] if distances else []
+        for name, distance in distances.items():
+            gaps[name][row] = distance(measures[0], measures[1:])
+    dims = ("time",) if isinstance(right, xr.Dataset) else ("time", "replica")
+    shape = [len(times), len(rights)][: len(dims)]
+    return xr.Dataset(
+        {name: (dims, gap.reshape(shape), _about(name)) for name, gap in gaps.items()},
+        coords={"time": times},
+        attrs={"left": _label(left), "right": _label(rights[0])},
+    )
+
+
+def order(error: Callable[[int], float], cells: Sequence[int]) -> tuple[Array, Array]:
+    """Observed orders of convergence, log(e_i / e_{i+1}) / log(n_{i+1} / n_i).
+
+    Parameters
+    ----------
+    error
+        Error of the computation on n cells per coordinate.
+    cells
+        The numbers n, (K,) and increasing.
+
+    Returns
+    -------
+    orders (K - 1,), errors (K,)
+
+    Raises
+    ------
+    InvalidInput
+        For fewer than two numbers or a decrease, and for errors that are not finite and above 0.
+    """
+    n = np.asarray(cells, dtype=float)
+    if n.ndim != 1 or n.size < 2 or n[0] <= 0 or not (np.diff(n) > 0).all():
+        raise InvalidInput(
+            f"cells = {cells}",
+            "an order is seen between neighbouring grids, each finer than the one before",
+            "e.g. cells=[32, 64, 128]",
+        )
+    errors = np.array([error(count) for count in cells], dtype=float)
+    if not (np.isfinite(errors).all() and (errors > 0).all()):
+        raise InvalidInput(
+            f"the errors {errors} have no order", "an order is a ratio of logarithms", "errors > 0"
+        )
+    return np.log(errors[:-1] / errors[1:]) / np.log(n[1:] / n[:-1]), errors
+
+
+# What is computed ---------------------------------------------------------------------------------
+
+
+def _prediction_gap(left: xr.Dataset, right: xr.Dataset) -> float:
+    difference = right["prediction"].values - left["prediction"].values
+    return math.sqrt(difference**2 @ _sample_weights(left, right))
+
+
+def _risk_gap(left: xr.Dataset, right: xr.Dataset) -> float:
+    return float(right["risk"] - left["risk"])
+
+
+_NUMBERS = {"prediction_gap": _prediction_gap, "risk_gap": _risk_gap}
+
+
+def _sample_weights(left: xr.Dataset, right: xr.Dataset) -> Array:
+    for run in (left, right):
+        if "rho" in run:  # in a flow, `weight` belongs to the particles
+            return run["weight"].values
+    return np.full(left.sizes["sample"], 1 / left.sizes["sample"])
+
+
+def _distances(run: xr.Dataset) -> dict[str, Distance]:
+    """Distances of one measure to each of several, under the names they are stored by."""
+    lengths = periods(run)
+
+    def w1(k: int) -> Distance:
+        return lambda source, targets: [
+            marginal_w1(source[0][:, k], source[1], y[:, k], wy, lengths[k]) for y, wy in targets
+        ]
+
+    marginal: dict[str, Distance] = {f"w1_{name}": w1(k) for k, name in enumerate(coordinates(run))}
+    joint: dict[str, Distance] = {
+        "sliced_w2": lambda source, targets: sliced_w2_each(*source, targets, lengths),
+        "energy_distance": lambda source, targets: energy_distance_each(*source, targets, lengths),
+        "w2": lambda source, targets: [exact_w2(*source, *each, lengths) for each in targets],
+    }
+    return marginal | joint
+
+
+def _chosen(run: xr.Dataset, exact: bool, only: Collection[str] | None) -> list[str]:
+    """The names to compute, in the order in which they are stored."""
+    known = [*_NUMBERS, *_distances(run)]
+    if not run.sizes["sample"]:
+        known.remove("prediction_gap")
+    wanted = set(known) - {"w2"} if only is None else set(only)
+    if isinstance(only, str) or not wanted <= set(known):
+        raise InvalidInput(
+            f"only = {only!r}",
+            f"the names for this problem are {', '.join(known)}",
+            'a tuple of these, e.g. only=("risk_gap",)',
+        )
+    return [name for name in known if name in wanted or (exact and name == "w2")]
+
+
+def _about(name: str) -> dict[str, str]:
+    long_names = {
+        "prediction_gap": "root mean squared difference of the predictions",
+        "risk_gap": "risk of the right minus risk of the left",
+        "sliced_w2": "sliced W2",
+        "energy_distance": "energy distance",
+        "w2": "W2",
+    }
+    return {"long_name": long_names.get(name, f"W1 of the marginals in {name[3:]}")}
+
+
+def _label(run: xr.Dataset) -> str:
+    return f"{run.attrs.get('software')}, {run.attrs.get('method')}"
+
+
+# Which times, and what is refused -----------------------------------------------------------------
+
+
+def _shared_times(
+    left: xr.Dataset, rights: Sequence[xr.Dataset]
+) -> tuple[Array, list[NDArray[np.intp]]]:
+    """The times that all runs hold, in the left's digits, and where each run holds them."""
+    times = _times(left)
+    positions = [np.arange(len(times))]
+    for right in rights:
+        others = _times(right)
+        nearest = np.abs(np.subtract.outer(times, others)).argmin(axis=1)
+        same = np.abs(others[nearest] - times) <= SAME_TIME * np.maximum(1, np.abs(times))
+        if not same.any():
+            before = "the left" if len(positions) == 1 else "the left and the replicas before"
+            raise InvalidInput(
+                "the runs share no time",
+                f"{before}: {_listed(times)}; the right: {_listed(others)}",
+                "give both the same `times`",
+            )
+        times = times[same]
+        positions = [index[same] for index in (*positions, nearest)]
+    return times, positions
+
+
+def _times(run: xr.Dataset) -> Array:
+    if "time" not in run.dims:
+        raise InvalidInput(
+            f"a run of {_label(run)} has no dimension `time`",
+            "one moment was selected from it",
+            "keep the dimension: run.isel(time=[0])",
+        )
+    return run["time"].values
+
+
+def _listed(times: Array) -> str:
+    shown = [f"{time:.15g}" for time in times]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:5], "...", *shown[-2:]])
+
+
+def _check_same_problem(left: xr.Dataset, right: xr.Dataset) -> None:
+    names, others = coordinates(left), coordinates(right)
+    if names != others:
+        raise InvalidInput(
+            f"the runs have coordinates {names} and {others}",
+            "measures on different spaces have no distance",
+            "runs of one problem",
+        )
+    if not all(map(math.isclose, periods(left), periods(right))):
+        raise InvalidInput(
+            f"{names} have periods {periods(left)} and {periods(right)}",
+            "a circle is neither a line (period inf) nor a circle of another length",
+            "runs of one problem, with one domain",
+        )
+    both_densities = "rho" in left and "rho" in right
+    for name in ("x", "y", "weight") if both_densities else ("x", "y"):
+        if not np.array_equal(left[name].values, right[name].values):
+            raise InvalidInput(
+                f"the runs have different `{name}`",
+                "predictions and risks on different samples do not compare",
+                "runs of one problem",
+            )

@@ -1,0 +1,63 @@
+"""The network's output at inputs that no one trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from mfpde.errors import InvalidInput
+from mfpde.measures import as_measure
+from mfpde.problems.problem import Array, Features, Problem, finite_array
+from mfpde.problems.two_layer import ridge_functions
+
+BLOCK = 2**22  # features evaluated at once
+
+
+def predict(problem: Problem, snapshot: xr.Dataset, x: ArrayLike) -> Array:
+    """f_ρ(x) = ∫ a σ(w·x [+ b]) dρ at new inputs, from one time of a run or flow.
+
+    Args:
+        problem: the two-layer network that was solved.
+        snapshot: one time of its density run or particle flow, ``run.isel(time=-1)``.
+        x: inputs (N_x,) or (N_x, d), in the units of ``problem.x``.
+
+    Returns:
+        (N_x,) predictions; at ``problem.x`` those of the run itself, to round-off.
+
+    Raises:
+        InvalidInput: for a problem that is no two-layer network, inputs of another dimension, or
+            a snapshot without a measure.
+    """
+    inputs = new_inputs(problem, x)
+    psi = features_at(problem, inputs)
+    points, weights = as_measure(snapshot)
+    charge = weights * points[:, 0] if problem.lifted else weights
+    neurons = points[:, 1:] if problem.lifted else points
+    f, rows = np.zeros(len(inputs)), max(1, BLOCK // len(inputs))
+    for start in range(0, len(neurons), rows):
+        part = slice(start, start + rows)
+        f += charge[part] @ psi(neurons[part])
+    return f
+
+
+def features_at(problem: Problem, inputs: Array) -> Features:
+    """ψ(v; x) = σ(w·x [+ b]) at inputs (N_x, d): (N, k) -> (N, N_x)."""
+    if problem.activation is None:
+        raise InvalidInput(
+            f"{problem!r} has no features at new inputs",
+            "they are known where a neuron is a σ(w·x + b), and only at the samples otherwise",
+            "pose the problem by mf.two_layer(…)",
+        )
+    return ridge_functions(problem.activation.value, inputs, problem.bias)
+
+
+def new_inputs(problem: Problem, x: ArrayLike) -> Array:
+    """``x`` as inputs (N_x, d) of the problem's network."""
+    given, d = finite_array("x", x, (1, 2)), problem.inputs.shape[1]
+    inputs = given[:, None] if given.ndim == 1 else given
+    if problem.activation is not None and inputs.shape[1] != d:
+        raise InvalidInput(
+            f"x has shape {given.shape}", f"the network takes {d} input(s)", f"x of shape (N, {d})"
+        )
+    return inputs

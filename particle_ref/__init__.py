@@ -1,0 +1,25 @@
+"""The mean-field limit of two-layer networks by particles: u_j' = −∇V(u_j).
+
+An independent reference for the density solver: it takes any object with a problem's attributes
+(:mod:`particle_ref.problem`) and shares no code with what it checks.
+"""
+
+from particle_ref.cloud import Cloud, sample
+from particle_ref.distances import wasserstein_distance
+from particle_ref.errors import InvalidInput, NumericalStop
+from particle_ref.methods.descent import Descent
+from particle_ref.methods.gradient_flow import GradientFlow
+from particle_ref.network import MeanFieldTwoLayerNN
+from particle_ref.runner import run
+
+__all__ = [
+    "Cloud",
+    "Descent",
+    "GradientFlow",
+    "InvalidInput",
+    "MeanFieldTwoLayerNN",
+    "NumericalStop",
+    "run",
+    "sample",
+    "wasserstein_distance",
+]

@@ -1,0 +1,195 @@
+"""Problems of the package whose density is known, each with its closed form and a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+import mfpde as mf
+from exact.solutions import (
+    Array,
+    CosineTorus,
+    Density,
+    LinearData,
+    LinearNetwork,
+    Normal,
+    QuadraticNeurons,
+    QuadraticPotential,
+    cell_averages,
+    gaussian_flow,
+    l1_norm,
+    poisson_kernel,
+)
+
+LEAK = 1e-3  # mass a coarse, diffusive run may lose; it counts as error
+MakeAxis = Callable[[float, float, int], mf.Axis]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem, its true density, and where to look.
+
+    Attributes:
+        problem: what is solved.
+        density: the true ρ_t, by time.
+        prediction: the true f at the samples, by time.
+        box: ends of every axis; ``axis`` makes axes on them.
+        horizon: the time at which runs are compared.
+    """
+
+    problem: mf.Problem | mf.KernelProblem
+    density: Callable[[float], Density]
+    prediction: Callable[[float], Array]
+    box: Mapping[str, tuple[float, float]]
+    horizon: float
+    axis: MakeAxis = mf.uniform
+
+    def grid(self, cells: int) -> mf.Grid:
+        """A grid of ``cells`` along every axis."""
+        return mf.Grid(**{c: self.axis(lo, hi, cells) for c, (lo, hi) in self.box.items()})
+
+    def run(self, method: mf.Method, cells: int) -> xr.Dataset:
+        """From the start to the horizon."""
+        return mf.solve(
+            self.problem,
+            self.grid(cells),
+            method,
+            times=[0.0, self.horizon],
+            escaped_tolerance=LEAK,
+        )
+
+    def averages(self, grid: mf.Grid, t: float) -> Array:
+        """The true cell averages at time t."""
+        edges = [axis.edges for axis in grid.axes.values()]
+        return cell_averages(self.density(t), edges, nodes=3)
+
+    def l1_error(self, run: xr.Dataset) -> float:
+        """Σ |K| |ρ_K − true average| at the run's last time."""
+        edges = [run[f"{c}_edges"].values for c in self.problem.coords]
+        last = run.isel(time=-1)
+        truth = cell_averages(self.density(float(last.time)), edges, nodes=3)
+        return l1_norm(last.rho.values - truth, edges)
+
+    def prediction_error(self, run: xr.Dataset) -> float:
+        """max_i |f_i − truth| at the run's last time."""
+        last = run.isel(time=-1)
+        return float(np.abs(last.prediction.values - self.prediction(float(last.time))).max())
+
+
+def square_box(coords: tuple[str, ...], half: float) -> dict[str, tuple[float, float]]:
+    """[−half, half] along every axis."""
+    return dict.fromkeys(coords, (-half, half))
+
+
+def rotation(std: float, angle: float, half: float, axis: MakeAxis = mf.uniform) -> Case:
+    """X1 with the one sample (1, 0.8) from N((0.2, 0.3), std²), until G = angle."""
+    x, y, p = np.array([1.0]), np.array([0.8]), np.array([1.0])
+    start = Normal.isotropic([0.2, 0.3], std)
+    solution = LinearNetwork.of(x, y, p, start.second_moments)
+    return Case(
+        problem=mf.two_layer(
+            x, y, activation=mf.identity, initial=mf.gaussian(mean=[0.2, 0.3], std=std)
+        ),
+        density=lambda t: solution.density(start.density, t),
+        prediction=lambda t: solution.c(t) * x,
+        box=square_box(("a", "w"), half),
+        horizon=solution.time(angle),
+        axis=axis,
+    )
+
+
+def gaussian_case(
+    data: LinearData, start: Normal, half: float, horizon: float, axis: MakeAxis = mf.uniform
+) -> Case:
+    """X1 in any dimension, with ridge."""
+    alpha, beta = data.ridge
+    d = data.x.shape[1]
+
+    def law(t: float) -> Normal:
+        return gaussian_flow(data, start, [t])[0]
+
+    problem = mf.two_layer(
+        data.x[:, 0] if d == 1 else data.x,
+        data.y,
+        activation=mf.identity,
+        weights=data.weights,
+        penalty=mf.ridge([alpha] + [beta] * d),
+        initial=mf.gaussian(mean=start.mean, cov=start.cov),
+    )
+    return Case(
+        problem=problem,
+        density=lambda t: law(t).density,
+        prediction=lambda t: data.prediction(law(t)),
+        box=square_box(problem.coords, half),
+        horizon=horizon,
+        axis=axis,
+    )
+
+
+def quadratic_neurons(horizon: float = 0.5) -> Case:
+    """X2 on three samples from N(0.3, 0.5²)."""
+    x, y, p = np.array([0.6, 1.0, -1.2]), np.array([0.3, 0.5, 0.4]), np.array([0.5, 0.3, 0.2])
+    start = Normal.isotropic([0.3], 0.5)
+    solution = QuadraticNeurons(
+        float(p @ x**4), float(p @ (x**2 * y)), float(start.second_moments[0, 0])
+    )
+    return Case(
+        problem=mf.two_layer(
+            x,
+            y,
+            activation=mf.quadratic,
+            weights=p,
+            output_weight=False,
+            initial=mf.gaussian(mean=0.3, std=0.5),
+        ),
+        density=lambda t: solution.density(start.density, t),
+        prediction=lambda t: x**2 * solution.S(t),
+        box={"w": (-4.0, 4.0)},
+        horizon=horizon,
+    )
+
+
+def cosine_torus(horizon: float = 4.0) -> Case:
+    """X4 from the uniform law, five equally spaced inputs standing for all (exactly)."""
+    solution = CosineTorus(target=0.7 * np.exp(0.9j), start=0.0)
+    x = 2 * np.pi * np.arange(5) / 5
+    length = 2 * np.pi
+
+    def seen(z: complex) -> Array:
+        return np.real(np.exp(1j * x) * np.conj(z))
+
+    return Case(
+        problem=mf.Problem(
+            ("w",),
+            phi=lambda w: np.cos(x - w),
+            dphi=lambda w: np.sin(x - w)[:, :, None],
+            loss=mf.square(seen(solution.target)),
+            initial=mf.uniform_box(0.0, length),
+            domain={"w": mf.circle(length)},
+        ),
+        density=lambda t: poisson_kernel(solution.centroids([t])[0]),
+        prediction=lambda t: seen(solution.centroids([t])[0]),
+        box={"w": (0.0, length)},
+        horizon=horizon,
+        axis=mf.periodic,
+    )
+
+
+def frozen(potential: QuadraticPotential, start: Normal, half: float, horizon: float) -> Case:
+    """X12: a kernel that is zero, and F = −V."""
+    coords = ("a", "w")[: len(start.mean)]
+    return Case(
+        problem=mf.kernel_problem(
+            coords,
+            K=lambda u, v: np.zeros((len(u), len(v))),
+            F=lambda u: -potential.value(u),
+            initial=mf.gaussian(mean=start.mean, cov=start.cov),
+        ),
+        density=lambda t: potential.evolved(start, t).density,
+        prediction=lambda t: np.empty(0),
+        box=square_box(coords, half),
+        horizon=horizon,
+    )
