@@ -1,10 +1,12 @@
 """The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
 
+from mfpde.comparison import compare, order
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids import Axis, Grid, periodic, stretched, uniform
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
+from mfpde.measures import as_measure
 from mfpde.methods import Method, muscl, upwind
 from mfpde.problems.activations import (
     Activation,
@@ -42,7 +44,9 @@ __all__ = [
     "Problem",
     "WassersteinFlow",
     "__version__",
+    "as_measure",
     "circle",
+    "compare",
     "cos",
     "erf",
     "fit_grid",
@@ -59,6 +63,7 @@ __all__ = [
     "logistic",
     "mixture",
     "muscl",
+    "order",
     "path_norm",
     "periodic",
     "point",

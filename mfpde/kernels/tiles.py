@@ -15,7 +15,7 @@ from mfpde.kernels.compiling import compiled
 
 WIDTH = 64
 CLOSED, OPEN, PERIODIC = 0, 1, 2
-COPIED, EXTENDED = 0, 1
+COPIED, EXTENDED, MIRRORED = 0, 1, 2
 
 
 def axis_view(field: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ block = compiled(_block)
 
 
 def _gather(field, slab, first, lines, ghosts, wall, ends, tile):  # type: ignore[no-untyped-def]
-    """Copy lines into ``tile`` and fill the ghosts: wrapped, COPIED from the end, or EXTENDED."""
+    """Copy lines into ``tile``; ghosts are wrapped, COPIED from the end, EXTENDED or MIRRORED."""
     _, N, inner = field.shape
     if inner == 1:
         for j in range(lines):
@@ -67,12 +67,31 @@ def _gather(field, slab, first, lines, ghosts, wall, ends, tile):  # type: ignor
             elif ends == COPIED:
                 tile[ghosts - g, j] = tile[ghosts, j]
                 tile[top + g - 1, j] = tile[top - 1, j]
+            elif ends == MIRRORED:
+                tile[ghosts - g, j] = tile[ghosts + g - 1, j]
+                tile[top + g - 1, j] = tile[top - g, j]
             else:
                 tile[ghosts - g, j] = 2.0 * tile[ghosts, j] - tile[ghosts + g, j]
                 tile[top + g - 1, j] = 2.0 * tile[top - 1, j] - tile[top - 1 - g, j]
 
 
 gather = compiled(_gather)
+
+
+def _scatter(tile, slab, first, lines, field):  # type: ignore[no-untyped-def]
+    """Write the tile's first N rows to the field."""
+    _, N, inner = field.shape
+    if inner == 1:
+        for j in range(lines):
+            for k in range(N):
+                field[first + j, k, 0] = tile[k, j]
+    else:
+        for k in range(N):
+            for j in range(lines):
+                field[slab, k, first + j] = tile[k, j]
+
+
+scatter = compiled(_scatter)
 
 
 def _scatter_add(tile, slab, first, lines, field):  # type: ignore[no-untyped-def]

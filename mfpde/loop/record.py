@@ -70,7 +70,12 @@ class Recorder:
         rho = (self.flow.grid.coords, state.rho)
         shown = {"rho": rho, "prediction": ("sample", state.field.prediction)}
         numbers = {k: v for k, v in self.scalars(state).items() if np.ndim(v) == 0}
-        return xr.Dataset(shown | numbers, coords=self.coordinates())
+        data = shown | numbers | self.edges()
+        return xr.Dataset(data, coords=self.coordinates(), attrs=self.provenance())
+
+    def edges(self) -> dict[str, Any]:
+        """Cell edges of every axis."""
+        return {f"{c}_edges": (f"{c}_edge", axis.edges) for c, axis in self.flow.grid.axes.items()}
 
     def coordinates(self) -> dict[str, Any]:
         """Cell centres with the geometry, box and walls of each axis."""
@@ -111,7 +116,7 @@ class Recorder:
             "y": ("sample", problem.y),
             "weight": ("sample", problem.weights),
         }
-        data |= {f"{c}_edges": (f"{c}_edge", axis.edges) for c, axis in flow.grid.axes.items()}
+        data |= self.edges()
         walls = [f"{c} {end}" for c in flow.grid.coords for end in ("low", "high")]
         times = np.array([row["time"] for row in self.states])
         return xr.Dataset(

@@ -70,8 +70,9 @@ def coordinates(run: xr.Dataset) -> tuple[str, ...]:
 
     Raises InvalidInput where the Dataset holds neither a density nor particles.
     """
-    if "rho" in run:
-        return tuple(str(dim) for dim in run["rho"].dims if dim != "time")
+    for density in ("rho", "rho_last"):
+        if density in run:
+            return tuple(str(dim) for dim in run[density].dims if dim != "time")
     if "position" in run:
         return tuple(str(name) for name in run["coord"].values)
     raise InvalidInput(
@@ -87,7 +88,7 @@ def periods(run: xr.Dataset) -> tuple[float, ...]:
 
 
 def _period(run: xr.Dataset, name: str) -> float:
-    of_density = "rho" in run
+    of_density = name in run.coords
     kind = run[name].attrs["geometry"] if of_density else run.attrs[f"geometry_{name}"]
     if kind != "circle":
         return math.inf
@@ -126,7 +127,13 @@ def _cell_masses(moment: xr.Dataset) -> Array:
 
 
 def _particle_weights(moment: xr.Dataset) -> Array:
-    coordinates(moment)  # refuses a Dataset without particles
+    if "position" not in moment:
+        coordinates(moment)  # refuses a Dataset without any measure
+        raise InvalidInput(
+            "this run did not keep its densities",
+            'it was solved with keep other than "density"',
+            'keep="density", or only=("prediction_gap", "risk_gap") in compare',
+        )
     return moment["weight"].values.astype(np.float64)
 
 

@@ -6,7 +6,7 @@ Reference: Chizat & Bach 2018 (arXiv 1805.09545), Proposition 2.3; DOP853: Haire
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,19 +19,24 @@ from particle_ref.methods.method import require_finite
 from particle_ref.problem import Array
 from particle_ref.spaces import Space
 
+Velocity = Callable[[float, Array], Array]  # t, u (N·D,) -> u' (N·D,)
+
 STEPPERS = {"DOP853": DOP853, "RK45": RK45, "RK23": RK23}
 FINEST_RTOL = 1e-13  # below, rounding rules the error estimate
 WALL_SLACK = 1e-9  # how far past a wall, in units of the coordinate, counts as on it
+PACE = 1000  # steps over which the pace is measured
+MOST_STEPS = 10**5  # to the end at that pace; more is given up at once
 
 
 @dataclass(frozen=True)
 class GradientFlow:
     """The flow in continuous time, exact but for the integrator's tolerances.
 
-    It lands on the requested times. Kinks of the activation (ReLU) are allowed, where the step
-    shortens. It refuses a penalty with a kink in its proximal map (|a|), since particles stop
-    there at once, and stops at walls: :class:`Descent` handles both. A penalty that has kinks but
-    no prox is followed along its gradient, which is right only away from them.
+    It lands on the requested times. Crossing a kink of the activation (ReLU) is right but dear,
+    some 300 forces each time. Along a kink that attracts from both sides, which ReLU on few
+    samples often has, no step is long enough: the run stops with NumericalStop. A penalty with a
+    kink in its proximal map (|a|) is refused, since particles come to rest there at once, and so
+    are walls that are met. :class:`Descent` handles all of these.
 
     Attributes:
         rtol: relative tolerance of one step, in the mean over all coordinates of all particles.
@@ -64,40 +69,62 @@ class GradientFlow:
                 "particles come to rest on a kink at once, where no Runge-Kutta step is right",
                 "use Descent(dt), which takes the penalty by its proximal map",
             )
-        now, position = 0.0, cloud.position
+
+        def velocity(t: float, u: Array) -> Array:
+            return force.velocity(space.wrap(u.reshape(shape)), cloud.weight).ravel()
+
+        shape = cloud.position.shape
+        watch = _Watch(space, shape, times[-1])
+        now, u = 0.0, cloud.position.ravel()
         for time in times:
             if time > now:
-                position = self._integrate(force, space, position, cloud.weight, now, time)
+                u = self._integrate(velocity, watch, u, now, time)
             now = time
-            yield Cloud(space.project(space.wrap(position)), cloud.weight)
+            yield Cloud(space.project(space.wrap(u.reshape(shape))), cloud.weight)
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
         """−∇V, (N, D)."""
         return -(gradient + force.penalty.gradient(position))
 
     def _integrate(
-        self, force: Force, space: Space, position: Array, weight: Array, start: float, end: float
+        self, velocity: Velocity, watch: _Watch, u: Array, start: float, end: float
     ) -> Array:
-        shape = position.shape
-
-        def velocity(t: float, u: Array) -> Array:
-            return force.velocity(space.wrap(u.reshape(shape)), weight).ravel()
-
         stepper = STEPPERS[self.integrator]
-        solver = stepper(velocity, start, position.ravel(), end, rtol=self.rtol, atol=self.atol)
+        solver = stepper(velocity, start, u, end, rtol=self.rtol, atol=self.atol)
         require_finite(solver.f, f"at t = {start:g}")  # scipy would look for a step for ever
         while solver.status == "running":
             message = solver.step()
-            if space.clearance(solver.y.reshape(shape)) < -WALL_SLACK:
-                raise InvalidInput(
-                    f"a particle meets a wall before t = {solver.t:g}",
-                    "GradientFlow has no walls: a step would end at every particle that meets one",
-                    "use Descent(dt), which keeps particles within walls, or end earlier",
-                )
+            watch(solver.t, solver.y)
         if solver.status == "failed":
             raise NumericalStop(
                 f"the flow cannot be followed beyond t = {solver.t:g}",
                 message,
-                "end earlier, or loosen the tolerances if the force is not smooth",
+                "end earlier; if the force jumps where particles are, use Descent(dt)",
             )
-        return solver.y.reshape(shape)
+        return solver.y
+
+
+class _Watch:
+    """Looks at every step of one run for walls that are met and for a pace that leads nowhere."""
+
+    def __init__(self, space: Space, shape: tuple[int, ...], end: float) -> None:
+        self.space, self.shape, self.end = space, shape, end
+        self.steps, self.mark = 0, 0.0
+
+    def __call__(self, t: float, u: Array) -> None:
+        if self.space.clearance(u.reshape(self.shape)) < -WALL_SLACK:
+            raise InvalidInput(
+                f"a particle meets a wall before t = {t:g}",
+                "GradientFlow has no walls: a step would end at every particle that meets one",
+                "use Descent(dt), which keeps particles within walls, or end earlier",
+            )
+        self.steps += 1
+        if self.steps % PACE == 0:
+            if (t - self.mark) / PACE * MOST_STEPS < self.end - t:
+                raise NumericalStop(
+                    f"the last {PACE} steps to t = {t:g} were {(t - self.mark) / PACE:.1e} long",
+                    "particles slide along a kink of the activation or of the penalty, or the "
+                    "force is too stiff for an explicit method",
+                    "use Descent(dt), or looser tolerances",
+                )
+            self.mark = t

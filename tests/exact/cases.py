@@ -178,18 +178,98 @@ def cosine_torus(horizon: float = 4.0) -> Case:
     )
 
 
-def frozen(potential: QuadraticPotential, start: Normal, half: float, horizon: float) -> Case:
-    """X12: a kernel that is zero, and F = −V."""
+def frozen_kernel(potential: QuadraticPotential, start: Normal, half: float, horizon: float) -> Case:
+    """X12 as a kernel problem: K = 0 and F = −V."""
     coords = ("a", "w")[: len(start.mean)]
+    problem = mf.kernel_problem(
+        coords,
+        K=lambda u, v: np.zeros((len(u), len(v))),
+        F=lambda u: -potential.value(u),
+        initial=mf.gaussian(mean=start.mean, cov=start.cov),
+    )
+    return frozen(problem, potential, start, half, horizon)
+
+
+def frozen_features(
+    potential: QuadraticPotential, start: Normal, half: float, horizon: float
+) -> Case:
+    """X12 as one feature, V itself, under the risk f."""
+    problem = mf.Problem(
+        ("a", "w")[: len(start.mean)],
+        phi=lambda u: potential.value(u)[:, None],
+        dphi=None,
+        loss=mf.Loss(value=first, slope=one, curvature=zero, smoothness=0.0)(np.zeros(1)),
+        initial=mf.gaussian(mean=start.mean, cov=start.cov),
+    )
+    return frozen(problem, potential, start, half, horizon)
+
+
+def frozen(
+    problem: mf.Problem | mf.KernelProblem,
+    potential: QuadraticPotential,
+    start: Normal,
+    half: float,
+    horizon: float,
+) -> Case:
+    """X12, however the package is told the potential; f, if there is one, is ∫V dρ."""
+
+    def mean_potential(t: float) -> Array:
+        second_moments = potential.evolved(start, t).second_moments
+        return np.full(len(problem.y), 0.5 * np.sum(potential.A * second_moments))
+
     return Case(
-        problem=mf.kernel_problem(
-            coords,
-            K=lambda u, v: np.zeros((len(u), len(v))),
-            F=lambda u: -potential.value(u),
-            initial=mf.gaussian(mean=start.mean, cov=start.cov),
-        ),
+        problem=problem,
         density=lambda t: potential.evolved(start, t).density,
-        prediction=lambda t: np.empty(0),
-        box=square_box(coords, half),
+        prediction=mean_potential,
+        box=square_box(problem.coords, half),
         horizon=horizon,
     )
+
+
+def first(f: Array, y: Array) -> Array:
+    """The loss f."""
+    return f
+
+
+def one(f: Array, y: Array) -> Array:
+    """Its slope."""
+    return np.ones_like(f)
+
+
+def zero(f: Array, y: Array) -> Array:
+    """Its curvature."""
+    return np.zeros_like(f)
+
+
+RIDGE_DATA = LinearData(
+    np.array([[-1.2], [0.4], [0.9]]),
+    np.array([1.4, 1.0, 2.2]),
+    np.array([0.5, 0.2, 0.3]),
+    ridge=(0.5, 0.3),
+)
+PLANE_DATA = LinearData(
+    np.array([[1.0, 0.2], [-0.3, 0.8], [0.5, -1.0]]),
+    np.array([0.4, -0.3, 0.6]),
+    np.array([0.2, 0.3, 0.5]),
+)
+SADDLE = QuadraticPotential(np.array([[0.5, 0.2], [0.2, -0.3]]))
+BOWL = QuadraticPotential(np.array([[0.5]]))
+
+CASES: dict[str, Case] = {
+    "X1": rotation(std=0.6, angle=-0.2, half=4.0),
+    "X1 stretched": rotation(std=0.6, angle=-0.2, half=4.0, axis=mf.stretched),
+    "X1 case A": rotation(std=0.35, angle=-0.6, half=3.0),
+    "X1 ridge": gaussian_case(
+        RIDGE_DATA,
+        Normal(np.array([0.2, 0.3]), np.array([[0.4, 0.1], [0.1, 0.4]])),
+        half=4.0,
+        horizon=0.2,
+    ),
+    "X1 3-D": gaussian_case(
+        PLANE_DATA, Normal.isotropic([0.2, 0.3, -0.1], 0.7), half=4.0, horizon=0.3
+    ),
+    "X2": quadratic_neurons(horizon=0.3),
+    "X4": cosine_torus(horizon=4.0),
+    "X12 bowl": frozen_kernel(BOWL, Normal.isotropic([0.3], 0.6), half=4.0, horizon=0.5),
+    "X12 saddle": frozen_features(SADDLE, Normal.isotropic([0.3, 0.1], 0.6), half=4.0, horizon=0.3),
+}

@@ -100,8 +100,7 @@ def test_prediction_and_risk(toy):
     u, p = cloud(5)
     response = Force(problem)(u, p)
     expected = sum(
-        pj * uj[0] * toy.SIGMAS["erf"][0](x @ uj[1:4] + uj[4])
-        for pj, uj in zip(p, u, strict=True)
+        pj * uj[0] * toy.SIGMAS["erf"][0](x @ uj[1:4] + uj[4]) for pj, uj in zip(p, u, strict=True)
     )
     np.testing.assert_allclose(response.prediction, expected, rtol=1e-13)
     assert response.risk == pytest.approx(toy.objective(problem, u, p), rel=1e-13)

@@ -1,0 +1,238 @@
+"""What every method promises, in one to four dimensions and at every kind of wall.
+
+A new method is a line in METHODS, a new kind of grid one in worlds.py.
+"""
+
+import numpy as np
+import pytest
+from contracts.promises import step_keeps_mass_and_sign, upwind_changes_energy_as_stated
+from contracts.worlds import SAMPLES, WORLDS, rough, waves, world
+from numpy.testing import assert_allclose
+
+import mfpde as mf
+from mfpde.methods.flux import FluxDivergence
+
+METHODS = {
+    method.call: method
+    for method in (
+        mf.upwind(),
+        mf.upwind(cfl=0.3),
+        mf.muscl(),
+        mf.muscl(limiter="vanleer"),
+        mf.muscl(limiter="minmod", cfl=0.5),
+    )
+}
+every_method = pytest.mark.parametrize("call", METHODS)
+every_world = pytest.mark.parametrize("name", WORLDS)
+
+
+@every_method
+@every_world
+def test_mass_and_sign_of_rough_densities(call, name):
+    flow = world(WORLDS[name], penalty=mf.ridge(0.5))
+    for seed in range(4):
+        step_keeps_mass_and_sign(flow, METHODS[call], rough(flow, seed, (0.1, 0.4, 0.7, 1)[seed]))
+
+
+@every_method
+def test_sign_where_neighbours_differ_by_many_orders(call):
+    """Round-off must not make a face value negative, however steep the profile."""
+    flow = world({"u": (mf.uniform(-1, 1, 200), mf.line())})
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rho = 10.0 ** rng.uniform(-300, 0, 200) * (rng.random(200) < 0.8)
+        step_keeps_mass_and_sign(flow, METHODS[call], rho / flow.mass(rho))
+
+
+@every_method
+@every_world
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_flat_potential_leaves_rho_untouched(call, name, constant):
+    axes = WORLDS[name]
+    features = np.ones if constant else np.zeros  # of the shape (points, samples)
+    flow = world(axes, features=lambda points: features((len(points), SAMPLES)))
+    rho = rough(flow, 1)
+    stepper, field = METHODS[call].begin(flow), flow.field(rho)
+    assert stepper.longest(rho, field) == np.inf
+    step = stepper.step(rho, field, 3.0)
+    assert np.array_equal(step.rho, rho)
+    assert step.carried == 0
+
+
+@every_method
+def test_free_stream(call):
+    """Linear activation: ∇·(velocity) = 0 on the grid too, and a uniform density stays uniform."""
+    problem = mf.two_layer([1.0], [-5.0], mf.identity, initial=mf.uniform_box(-1, 1))
+    flow = mf.WassersteinFlow(problem, mf.Grid(a=mf.uniform(-1, 1, 16), w=mf.uniform(-1, 1, 20)))
+    rho = np.full(flow.grid.shape, 0.25)
+    stepper, field = METHODS[call].begin(flow), flow.field(rho)
+    assert np.ptp(field.potential) > 1
+    step = stepper.step(rho, field, stepper.longest(rho, field))
+    inside = (slice(4, -4),) * 2
+    assert_allclose(step.rho[inside], 0.25, rtol=1e-14)
+    assert step.rho.min() < 0.24  # at walls through which nothing enters
+
+
+@every_method
+@pytest.mark.parametrize("activation", [mf.tanh, mf.identity, mf.erf], ids=str)
+def test_opposite_neurons_stay_opposite(call, activation):
+    """Odd σ and a law that is symmetric under (a, w) -> (−a, −w): so is every later density."""
+    x, y = np.linspace(-1, 2, 7), np.linspace(0, 3, 7)
+    problem = mf.two_layer(x, y, activation, initial=mf.gaussian(0.0, cov=[[1, 0.5], [0.5, 1]]))
+    flow = mf.WassersteinFlow(problem, mf.Grid(a=mf.uniform(-7, 7, 30), w=mf.uniform(-7, 7, 33)))
+    stepper, rho = METHODS[call].begin(flow), flow.start
+    for _ in range(5):
+        field = flow.field(rho)
+        rho = stepper.step(rho, field, stepper.longest(rho, field)).rho
+    assert_allclose(rho, np.flip(rho), rtol=0, atol=1e-14 * rho.max())
+    assert abs(rho - flow.start).max() > 1e-3
+
+
+@every_method
+def test_the_order_of_the_samples_does_not_matter(call):
+    rng = np.random.default_rng(0)
+    x, y, p = rng.normal(size=(9, 2)), rng.normal(size=9), rng.dirichlet(np.ones(9))
+    runs = []
+    for order in (np.arange(9), rng.permutation(9)):
+        problem = mf.two_layer(x[order], y[order], weights=p[order], initial=mf.gaussian(0, 0.8))
+        grid = mf.Grid(**{c: mf.uniform(-4.5, 4.5, n) for c, n in zip(problem.coords, (9, 8, 7))})
+        runs.append(mf.solve(problem, grid, METHODS[call], times=[0, 0.2], escaped_tolerance=1))
+    one, other = (run.rho.values[-1] for run in runs)
+    assert_allclose(one, other, rtol=0, atol=1e-13 * one.max())
+
+
+@every_method
+@pytest.mark.parametrize("name", [name for name in WORLDS if len(WORLDS[name]) > 1])
+def test_axes_may_be_exchanged(call, name):
+    axes = WORLDS[name]
+    flow, reverse = world(axes), dict(reversed(axes.items()))
+    phi = waves(axes, 0)
+    turned = world(reverse, features=lambda points: phi(points[:, ::-1]))
+    rho = rough(flow, 2)
+    stepper, field = METHODS[call].begin(flow), flow.field(rho)
+    dt = stepper.longest(rho, field)
+    twin, mirror = METHODS[call].begin(turned), turned.field(rho.T.copy())
+    assert_allclose(twin.longest(rho.T.copy(), mirror), dt, rtol=1e-12)
+    one, other = stepper.step(rho, field, dt), twin.step(rho.T.copy(), mirror, dt)
+    assert_allclose(other.rho.T, one.rho, rtol=0, atol=1e-14 * rho.max())
+    for c in axes:
+        assert_allclose(other.escaped[c], one.escaped[c], rtol=1e-11, atol=1e-16)
+
+
+@pytest.mark.parametrize("limiter", range(4))
+@pytest.mark.parametrize("cells", [4, 12, 65])
+def test_a_shift_round_the_circle_commutes_with_a_step_bitwise(limiter, cells):
+    axes = {c: (mf.periodic(0, 1, cells), mf.circle(1.0)) for c in "uv"}
+    flow = world(axes, features=lambda points: np.zeros((len(points), SAMPLES)))
+    rng = np.random.default_rng(4)
+    rho, V = rough(flow, 3), rng.normal(size=flow.grid.shape)
+    flux, still = FluxDivergence(flow, limiter), flow.field(rho)
+
+    def stepped(shift):
+        moved = np.roll(V, shift, (0, 1))
+        field = type(still)(still.prediction, still.risk, still.energy, still.stiffness, moved)
+        return flux.euler(np.roll(rho, shift, (0, 1)), field, 1e-4).rho
+
+    here = stepped((0, 0))
+    assert abs(here - rho).max() > 1e-4
+    for shift in ((1, 0), (0, 3), (-2, cells - 1)):
+        assert np.array_equal(stepped(shift), np.roll(here, shift, (0, 1)))
+
+
+@every_method
+def test_shifted_data_give_the_shifted_run_on_the_circle(call):
+    """Φ_i(w) = cos(w − x_i): moving law and inputs by 5 cells moves the density by 5 cells."""
+    grid, x = mf.Grid(w=mf.periodic(0, 2 * np.pi, 64)), np.array([0.2, 1.0, 3.0, 4.0])
+    shift = 5 * 2 * np.pi / 64
+
+    def density(by):
+        problem = mf.Problem(
+            ("w",),
+            lambda q: np.cos(q - x - by),
+            None,
+            mf.square([3.0, -1.0, 2.0, 0.5]),
+            initial=mf.gaussian(2.0 + by, 0.6),
+            domain={"w": mf.circle(2 * np.pi)},
+        )
+        return mf.solve(problem, grid, METHODS[call], times=[0, 0.5]).rho.values[-1]
+
+    here = density(0.0)
+    assert_allclose(density(shift), np.roll(here, 5), rtol=0, atol=1e-13 * here.max())
+
+
+def full_features(flow):
+    problem, points = flow.problem, flow.grid.points()
+    if not problem.lifted:
+        return problem.phi(points)
+    return points[:, :1] * problem.phi(points[:, 1:])
+
+
+@every_world
+def test_upwind_changes_the_energy_as_stated(name):
+    flow = world(WORLDS[name], penalty=mf.ridge(0.3))
+    for seed in range(2):
+        rho = rough(flow, seed)
+        upwind_changes_energy_as_stated(flow, full_features(flow), mf.upwind(), rho)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [mf.identity, mf.relu, mf.leaky_relu, mf.tanh, mf.cos, mf.quadratic, mf.heaviside],
+    ids=str,
+)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("loss", [mf.square, mf.logistic, mf.huber(0.5)], ids=str)
+def test_the_longest_upwind_step_lowers_the_energy(activation, bias, loss):
+    """promise = "monotone" at ``longest``, for convex losses and whatever the features."""
+    rng = np.random.default_rng(1)
+    y = rng.choice([-1.0, 1.0], 6) * (1 if loss.labels else 4)
+    problem = mf.two_layer(
+        rng.normal(size=6), y, activation, loss, bias=bias, initial=mf.gaussian(0, 0.5)
+    )
+    axes = (mf.uniform(-4, 4, n, walls="closed") for n in (12, 14, 10))
+    flow = mf.WassersteinFlow(problem, mf.Grid(**dict(zip(problem.coords, axes))))
+    stepper = mf.upwind().begin(flow)
+    for seed in range(6):
+        assert_step_lowers_energy(flow, stepper, rough(flow, seed, (0.02, 0.1, 1)[seed % 3]))
+
+
+def test_the_longest_upwind_step_sees_a_jump_between_centres():
+    """A feature that jumps between two cell centres, with all mass on one side of the jump."""
+    problem = mf.Problem(
+        ("w",), lambda q: (q > 0.4) * 1.0, None, mf.square([0.1]), initial=mf.gaussian(0, 0.5)
+    )
+    flow = mf.WassersteinFlow(problem, mf.Grid(w=mf.uniform(-4, 4, 8, walls="closed")))
+    rho = np.eye(8)[3]  # in [−1, 0]; the next centre is 0.5, the next face 0
+    assert_step_lowers_energy(flow, mf.upwind().begin(flow), rho)
+
+
+def assert_step_lowers_energy(flow, stepper, rho):
+    field = flow.field(rho)
+    dt = min(stepper.longest(rho, field), 100.0)
+    after = flow.field(stepper.step(rho, field, dt).rho)
+    assert after.energy - field.energy <= 1e-13 * max(1.0, abs(field.energy))
+
+
+@pytest.mark.parametrize("method", [mf.muscl(), mf.muscl("vanleer"), mf.upwind()], ids=str)
+def test_a_run_never_gains_energy(method):
+    """Through the loop, where a refused step is repeated shorter: also for a step function."""
+    for activation in (mf.tanh, mf.relu, mf.heaviside):
+        problem = mf.two_layer(
+            np.linspace(-1, 1, 5), [-2, -1, 0.5, 2, 3], activation, initial=mf.gaussian(0.2, 0.7)
+        )
+        grid = mf.Grid(a=mf.uniform(-7, 7, 24), w=mf.uniform(-6, 6, 25))
+        run = mf.solve(problem, grid, method, times=np.linspace(0, 1, 30))
+        assert (np.diff(run.energy + run.escaped_energy) <= 1e-11).all()
+        assert run.energy[-1] < 0.9 * run.energy[0]
+        assert run.rho.min() >= 0
+
+
+@every_method
+def test_the_record_says_what_it_is(call):
+    method = METHODS[call]
+    assert method.order > 0
+    assert method.promise in ("exact", "monotone", "order", "none")
+    assert call.startswith(method.name + "(")
+    assert all(f"{name}={value!r}" in call for name, value in method.parameters.items())
+    assert call in repr(method)
+    assert "dt" in method.limit

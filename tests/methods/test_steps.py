@@ -1,0 +1,106 @@
+"""The compiled steps against the same formulas written cell by cell in naive.py."""
+
+import numpy as np
+import pytest
+from contracts.worlds import SAMPLES, WORLDS, rough, world
+from methods import naive
+from numpy.testing import assert_allclose
+
+import mfpde as mf
+from mfpde.methods.flux import FluxDivergence, explicit_limit
+from mfpde.methods.muscl import LIMITERS
+
+CODES = {"none": 0} | LIMITERS
+every_world = pytest.mark.parametrize("name", WORLDS)
+
+
+@every_world
+@pytest.mark.parametrize("limiter", CODES)
+def test_one_euler_step(name, limiter):
+    flow = world(WORLDS[name])
+    for seed in range(2):
+        rho = rough(flow, seed)
+        field = flow.field(rho)
+        flux = FluxDivergence(flow, CODES[limiter])
+        step = flux.euler(rho, field, 0.01)
+        expected, escaped = naive.euler(flow, rho, field.potential, 0.01, limiter)
+        assert_allclose(step.rho, expected, rtol=0, atol=1e-14 * rho.max())
+        assert abs(step.rho - rho).max() > 1e-4 * rho.max()
+        for c in flow.grid.coords:
+            assert_allclose(step.escaped[c], escaped[c], rtol=1e-12, atol=1e-16)
+
+
+@every_world
+def test_the_potential(name):
+    flow = world(WORLDS[name], penalty=mf.ridge(0.4), loss=mf.huber(0.5))
+    rho = rough(flow, 3)
+    V = naive.potential(flow, rho)
+    assert_allclose(flow.field(rho).potential, V, rtol=0, atol=1e-14 * abs(V).max())
+
+
+@pytest.mark.parametrize("name", ["open × interval", "all four"])
+@pytest.mark.parametrize("limiter", [*LIMITERS, "none"])
+def test_a_whole_step(name, limiter):
+    flow = world(WORLDS[name], penalty=mf.ridge(0.1), loss=mf.logistic)
+    method = mf.upwind() if limiter == "none" else mf.muscl(limiter)
+    stepper, rho = method.begin(flow), rough(flow, 5)
+    field = flow.field(rho)
+    dt = 0.9 * stepper.longest(rho, field)
+    step = stepper.step(rho, field, dt)
+    if limiter == "none":
+        expected, escaped = naive.euler(flow, rho, naive.potential(flow, rho), dt, limiter)
+    else:
+        expected, escaped = naive.heun(flow, rho, dt, limiter)
+    assert_allclose(step.rho, expected, rtol=0, atol=1e-14 * rho.max())
+    for c in flow.grid.coords:
+        assert_allclose(step.escaped[c], escaped[c], rtol=1e-11, atol=1e-16)
+
+
+def test_lifted_features_step_like_full_features():
+    """A1(w) and a·g(w) against all features of all cells."""
+    rng = np.random.default_rng(8)
+    problem = mf.two_layer(
+        rng.normal(size=(5, 2)), rng.normal(size=5), mf.relu, initial=mf.gaussian(0.2, 0.6)
+    )
+    axes = {"a": mf.stretched(-4, 4, 9), "w1": mf.uniform(-4, 4, 8), "w2": mf.uniform(-4, 4, 7)}
+    flow = mf.WassersteinFlow(problem, mf.Grid(**axes))
+    stepper, field = mf.muscl().begin(flow), flow.field(flow.start)
+    step = stepper.step(flow.start, field, 0.05)
+    expected, _ = naive.heun(flow, flow.start, 0.05, "mc")
+    assert_allclose(step.rho, expected, rtol=0, atol=1e-14 * flow.start.max())
+
+
+@every_world
+def test_the_longest_step(name):
+    """min(cfl over the fastest emptying, 1/stiffness), the rate counted face by face."""
+    flow = world(WORLDS[name])
+    rho = rough(flow, 6)
+    field = flow.field(rho)
+    fastest = naive.rates(flow, rho, field.potential, "none").emptying.max()
+    assert_allclose(FluxDivergence(flow, 0).emptying(field), fastest, rtol=1e-12)
+    for method, cfl in ((mf.upwind(), 0.9), (mf.muscl(cfl=0.2), 0.2)):
+        longest = method.begin(flow).longest(rho, field)
+        assert longest == pytest.approx(min(cfl / fastest, 1 / field.stiffness), rel=1e-12)
+    assert explicit_limit(0.9, 0.0, 4.0) == 0.25
+    assert explicit_limit(0.9, 0.0, 0.0) == np.inf
+
+
+@every_world
+def test_stiffness_is_the_trace_of_the_tangent_kernel(name):
+    """Σ p_i ∫|∇Φ_i|²dρ: exact for features linear in θ, on every grid."""
+    axes = WORLDS[name]
+    slopes = np.random.default_rng(9).normal(size=(len(axes), SAMPLES))
+    flow = world(axes, features=lambda points: points @ slopes)
+    trace = float((slopes**2).sum(axis=0) @ flow.problem.weights)
+    assert_allclose(flow.field(rough(flow, 7)).stiffness, trace, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", [mf.upwind(), mf.muscl()], ids=str)
+def test_fortran_ordered_densities_step_alike(method):
+    """A view that copies must not lose what is added to it."""
+    flow = world(WORLDS["circle × half line × open"])
+    rho = rough(flow, 2)
+    stepper, field = method.begin(flow), flow.field(rho)
+    dt = stepper.longest(rho, field)
+    other = stepper.step(np.asfortranarray(rho), field, dt)
+    assert np.array_equal(other.rho, stepper.step(rho, field, dt).rho)

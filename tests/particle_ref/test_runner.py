@@ -1,0 +1,148 @@
+"""What a run records, what it refuses, and how it stops."""
+
+import numpy as np
+import pytest
+
+import particle_ref as pr
+
+
+@pytest.fixture
+def problem(toy):
+    x = np.linspace(-1, 1, 5)
+    return toy.two_layer(x, np.sin(x), bias=True)
+
+
+START = pr.Cloud(np.random.default_rng(0).normal(size=(7, 3)))
+
+
+def test_the_record_of_a_run(toy, problem):
+    run = pr.run(problem, START, pr.Descent(0.5), [0.0, 0.5, 2.0])
+    assert dict(run.sizes) == {"time": 3, "particle": 7, "coord": 3, "sample": 5}
+    assert run.position.dims == ("time", "particle", "coord")
+    assert run.weight.dims == ("time", "particle")
+    assert run.prediction.dims == ("time", "sample")
+    assert run.risk.dims == run.energy.dims == run.dissipation.dims == ("time",)
+    assert run.coord.values.tolist() == ["a", "w", "b"]
+    assert run.time.values.tolist() == [0.0, 0.5, 2.0]
+    np.testing.assert_array_equal(run.x, problem.x)
+    np.testing.assert_array_equal(run.y, problem.y)
+    np.testing.assert_array_equal(run.position[0], START.position)
+    assert run.attrs == {
+        "software": "particle_ref",
+        "method": "Descent(dt=0.5)",
+        "entropy": 0.0,
+        "energy_excludes_entropy": 1,
+        "geometry_a": "line",
+        "geometry_w": "line",
+        "geometry_b": "line",
+    }
+
+
+def test_inputs_of_several_dimensions_and_no_samples(toy):
+    x = np.arange(6.0).reshape(3, 2)
+    network = toy.two_layer(x, x[:, 0])
+    run = pr.run(network, START, pr.GradientFlow(), [0.1])
+    assert run.x.dims == ("sample", "input")
+    kernel = toy.as_kernel(network)
+    run = pr.run(kernel, START, pr.GradientFlow(), [0.1])
+    assert run.sizes["sample"] == 0
+    assert run.prediction.shape == (1, 0)
+
+
+def test_the_start_is_the_state_at_time_zero(problem):
+    later = pr.run(problem, START, pr.GradientFlow(), [0.5])
+    both = pr.run(problem, START, pr.GradientFlow(), [0.0, 0.5])
+    np.testing.assert_allclose(later.position[0], both.position[1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "times", [[], [1.0, 0.5], [0.0, 0.0], [-1.0], [0.0, np.nan], [np.inf], 1.0]
+)
+def test_times_out_of_order_are_refused(problem, times):
+    with pytest.raises(pr.InvalidInput, match="times"):
+        pr.run(problem, START, pr.Descent(0.5), times)
+
+
+def test_times_that_no_step_reaches_are_listed(problem):
+    with pytest.raises(pr.InvalidInput, match=r"0\.25.*0\.7[^5]") as refusal:
+        pr.run(problem, START, pr.Descent(0.5), [0.0, 0.25, 0.5, 0.7])
+    assert "0.5," not in str(refusal.value).splitlines()[0]
+    pr.run(problem, START, pr.Descent(0.1), np.arange(4) * 0.1)  # 0.30000000000000004
+
+
+@pytest.mark.parametrize("method", [pr.GradientFlow(), pr.Descent(0.5)])
+def test_entropy_is_refused(toy, method):
+    with pytest.raises(pr.InvalidInput, match="entropy"):
+        pr.run(toy.two_layer([1.0], [1.0], entropy=0.1), pr.Cloud([[1.0, 1.0]]), method, [0.0])
+
+
+def test_a_cloud_of_another_dimension_is_refused(problem):
+    with pytest.raises(pr.InvalidInput, match="a, w, b"):
+        pr.run(problem, pr.Cloud([[1.0, 1.0]]), pr.Descent(0.5), [0.0])
+
+
+def test_a_cloud_outside_the_walls_is_refused(toy):
+    box = {"w": toy.geometry("interval", -1.0, 1.0)}
+    boxed = toy.two_layer([1.0], [1.0], domain=box)
+    with pytest.raises(pr.InvalidInput, match=r"particle 1 starts at w = 1\.5"):
+        pr.run(boxed, pr.Cloud([[9.0, 0.0], [0.0, 1.5]]), pr.Descent(0.5), [0.0])
+
+
+def test_an_unknown_range_is_refused(toy):
+    odd = toy.two_layer([1.0], [1.0], domain={"w": toy.geometry("sphere", 0.0, 1.0)})
+    with pytest.raises(pr.InvalidInput, match="sphere"):
+        pr.run(odd, pr.Cloud([[9.0, 0.0]]), pr.Descent(0.5), [0.0])
+
+
+@pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf])
+def test_steps_that_are_none_are_refused(dt):
+    with pytest.raises(pr.InvalidInput, match="dt"):
+        pr.Descent(dt)
+
+
+@pytest.mark.parametrize(
+    "options", [{"rtol": 0.0}, {"rtol": np.nan}, {"atol": -1.0}, {"integrator": "Euler"}]
+)
+def test_integrators_that_are_none_are_refused(options):
+    with pytest.raises(pr.InvalidInput, match=next(iter(options))):
+        pr.GradientFlow(**options)
+
+
+def exploding(toy):
+    """reg = −a⁴/4: a' = a³, so a = (a_0^{−2} − 2t)^{−1/2}, until t = a_0^{−2}/2."""
+    penalty = toy.Penalty(lambda u: -(u[:, 0] ** 4) / 4, lambda u: u * [-1.0, 0.0] * u**2, None)
+    return toy.two_layer([0.0], [0.0], penalty=penalty)
+
+
+def test_a_blow_up_stops_the_gradient_flow_and_keeps_what_was_reached(toy):
+    with pytest.raises(pr.NumericalStop) as stop:
+        pr.run(exploding(toy), pr.Cloud([[1.0, 0.0]]), pr.GradientFlow(), [0.0, 0.25, 0.45, 0.6])
+    last = stop.value.last
+    assert last.time.values.tolist() == [0.0, 0.25, 0.45]
+    exact = (1 - 2 * last.time.values) ** -0.5
+    np.testing.assert_allclose(last.position[:, 0, 0], exact, rtol=1e-8)
+
+
+def test_a_blow_up_stops_descent_and_keeps_what_was_reached(toy):
+    with pytest.raises(pr.NumericalStop, match="after step") as stop:
+        pr.run(exploding(toy), pr.Cloud([[1.0, 0.0]]), pr.Descent(0.25), [0.0, 0.25, 0.5, 9.0])
+    np.testing.assert_allclose(stop.value.last.position[:, 0, 0], [1.0, 1.25, 1.25 + 1.25**3 / 4])
+
+
+def test_a_force_that_is_not_finite_stops_the_run(toy):
+    """A kernel infinite at one point: positions stay finite and nothing is silently recorded."""
+    broken = toy.KernelProblem(
+        coords=("q",),
+        K=lambda u, v: np.zeros((len(u), len(v))),
+        dK=lambda u, v: np.zeros((len(u), len(v), 1)),
+        F=lambda u: np.where(u[:, 0] > 0.5, np.nan, u[:, 0]),
+        dF=lambda u: np.where(u > 0.5, np.nan, 1.0),
+    )
+    for method in (pr.GradientFlow(), pr.Descent(0.5)):
+        with pytest.raises(pr.NumericalStop) as stop:
+            pr.run(broken, pr.Cloud([[0.0]]), method, [0.0, 0.5, 1.0, 1.5])
+        assert set(stop.value.last.time.values) <= {0.0, 0.5}
+        assert stop.value.last.time.values[0] == 0.0
+        with pytest.raises(pr.NumericalStop) as stop:
+            pr.run(broken, pr.Cloud([[0.7]]), method, [0.5])
+        assert stop.value.last.sizes["time"] == 0
