@@ -52,9 +52,8 @@ def compare(
     -------
     Dataset over ``time``, and ``replica`` where ``right`` is a sequence, of
 
-    - ``prediction_gap``: root of the mean squared difference of the predictions. Samples weigh as
-      in the density run, and alike between two flows, which do not hold their weights. Problems
-      without samples have none.
+    - ``prediction_gap``: root of the mean squared difference of the predictions, samples weighted
+      as in the loss. Problems without samples have none.
     - ``risk_gap``: risk of the right minus risk of the left
     - ``w1_<coord>``: exact W1 between the marginals of one coordinate
     - ``sliced_w2``, ``energy_distance``, ``w2``: see ``mfpde.measures.distances``
@@ -132,7 +131,7 @@ def order(error: Callable[[int], float], cells: Sequence[int]) -> tuple[Array, A
 
 def _prediction_gap(left: xr.Dataset, right: xr.Dataset) -> float:
     difference = right["prediction"].values - left["prediction"].values
-    return math.sqrt(difference**2 @ _sample_weights(left, right))
+    return math.sqrt(difference**2 @ _weights(left))
 
 
 def _risk_gap(left: xr.Dataset, right: xr.Dataset) -> float:
@@ -142,11 +141,9 @@ def _risk_gap(left: xr.Dataset, right: xr.Dataset) -> float:
 _NUMBERS = {"prediction_gap": _prediction_gap, "risk_gap": _risk_gap}
 
 
-def _sample_weights(left: xr.Dataset, right: xr.Dataset) -> Array:
-    for run in (left, right):
-        if "rho" in run:  # in a flow, `weight` belongs to the particles
-            return run["weight"].values
-    return np.full(left.sizes["sample"], 1 / left.sizes["sample"])
+def _weights(run: xr.Dataset) -> Array:
+    """p_i of a run's samples; in a flow, `weight` belongs to the particles."""
+    return run["sample_weight" if "sample_weight" in run else "weight"].values
 
 
 def _distances(run: xr.Dataset) -> dict[str, Distance]:
@@ -251,9 +248,12 @@ def _check_same_problem(left: xr.Dataset, right: xr.Dataset) -> None:
             "a circle is neither a line (period inf) nor a circle of another length",
             "runs of one problem, with one domain",
         )
-    both_densities = "rho" in left and "rho" in right
-    for name in ("x", "y", "weight") if both_densities else ("x", "y"):
-        if not np.array_equal(left[name].values, right[name].values):
+    for name, (one, other) in {
+        "x": (left["x"].values, right["x"].values),
+        "y": (left["y"].values, right["y"].values),
+        "weights": (_weights(left), _weights(right)),
+    }.items():
+        if not np.array_equal(one, other):
             raise InvalidInput(
                 f"the runs have different `{name}`",
                 "predictions and risks on different samples do not compare",

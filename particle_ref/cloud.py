@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import qmc
 
 from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Problem
@@ -103,6 +102,8 @@ def _iid(m: int, dimension: int, rng: np.random.Generator) -> Array:
 
 
 def _sobol(m: int, dimension: int, rng: np.random.Generator) -> Array:
+    from scipy.stats import qmc  # here alone, and late: it loads longer than all the rest
+
     bits = 52
     sequence = qmc.Sobol(dimension, scramble=True, bits=bits, rng=rng)
     return sequence.random_base2((m - 1).bit_length())[:m] + 0.5 / 2**bits

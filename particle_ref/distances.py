@@ -28,7 +28,7 @@ def wasserstein_distance(points1: ArrayLike, points2: ArrayLike) -> float:
         InvalidInput: for shapes that differ or values that are not finite.
         NumericalStop: when no optimal plan was found.
     """
-    import ot  # here alone, and late: it takes longer to load than the rest of this package
+    import ot  # here alone, and late: few need it
 
     left, right = Cloud(points1), Cloud(points2)
     if left.position.shape != right.position.shape:

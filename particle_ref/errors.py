@@ -11,14 +11,14 @@ def _paragraph(what: str, because: str, fix: str) -> str:
 
 
 class InvalidInput(ValueError):
-    """An argument or a combination that has no meaning here; nothing was computed."""
+    """An argument or a combination that has no meaning here; there is no result."""
 
     def __init__(self, what: str, because: str = "", fix: str = "") -> None:
         super().__init__(_paragraph(what, because, fix))
 
 
 class NumericalStop(ArithmeticError):
-    """The run ended before its last time, because a number is no longer finite.
+    """A run ended before its last time: numbers are not finite, or steps lead nowhere.
 
     Attributes:
         last: what had been reached: the ``xarray.Dataset`` of the times before the stop, or the

@@ -109,6 +109,10 @@ class _Posed(Protocol):
     def y(self) -> Array:
         """The targets (n,); of length 0 if there are no samples."""
 
+    @property
+    def weights(self) -> Array:
+        """The sample weights p_i (n,), of sum 1; of length 0 if there are no samples."""
+
 
 @runtime_checkable
 class FeatureProblem(_Posed, Protocol):

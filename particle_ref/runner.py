@@ -120,6 +120,7 @@ def _dataset(
             "prediction": (("time", "sample"), stacked([s.prediction for s in states], n)),
             "x": (("sample", "input")[: x.ndim], x),
             "y": ("sample", np.asarray(problem.y, dtype=float)),
+            "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
         },
         coords={"time": [s.time for s in states], "coord": list(space.coords)},
         attrs={

@@ -79,6 +79,7 @@ def particle_flow(
         {
             "position": (("time", "particle", "coord"), position),
             "weight": (("time", "particle"), np.tile(weight, (len(times), 1))),
+            "sample_weight": ("sample", WEIGHTS),
         }
         | samples(prediction),
         coords={"time": list(times), "coord": ["a", "w"]},
@@ -144,9 +145,9 @@ def test_prediction_gap_weighs_the_samples_and_risk_gap_has_a_sign() -> None:
         np.testing.assert_allclose(back[name], sign * gap[name], rtol=1e-9, err_msg=str(name))
 
 
-def test_between_two_flows_samples_weigh_alike() -> None:
+def test_between_two_flows_samples_weigh_as_in_the_loss() -> None:
     left, right = random_flow(0), random_flow(1)
-    rms = np.sqrt(((left.prediction - right.prediction) ** 2).mean("sample"))
+    rms = np.sqrt((left.prediction - right.prediction) ** 2 @ left.sample_weight)
     np.testing.assert_allclose(compare(left, right).prediction_gap, rms, rtol=1e-13)
 
 
@@ -265,7 +266,8 @@ def circle_of_another_length() -> xr.Dataset:
         (random_flow().assign_attrs(geometry_w="line"), "periods"),
         (random_flow().assign(y=("sample", np.cos(X))), "different `y`"),
         (random_flow().assign(x=("sample", X + 1e-9)), "different `x`"),
-        (density_run().assign(weight=("sample", WEIGHTS[::-1] ** 2)), "different `weight`"),
+        (density_run().assign(weight=("sample", WEIGHTS[::-1] ** 2)), "different `weights`"),
+        (random_flow().assign(sample_weight=("sample", WEIGHTS**2)), "different `weights`"),
         (random_flow().isel(time=0), "dimension `time`"),
         ([], "empty"),
         (random_flow().drop_vars("position"), "no measure"),

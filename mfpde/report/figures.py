@@ -50,7 +50,7 @@ DPI = 200
 COLOURS = "viridis"
 LINES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
-TAIL = 2e-3  # mass of a coordinate beyond either side of a picture
+TAIL = 5e-4  # mass of a coordinate beyond either side of a picture
 LONGEST_NAME = 40
 
 
@@ -141,11 +141,18 @@ def shown_range(run: xr.Dataset, k: int, times: Sequence[int]) -> tuple[float, f
 
 
 def image(axis: Axes, run: xr.Dataset, pair: Sequence[int], density: Array, top: float) -> Any:
-    """A marginal density of two coordinates, from 0 (light) to ``top``."""
+    """A marginal density of two coordinates, from 0 (dark) to ``top`` (light)."""
     first, second = (run[f"{coordinates(run)[k]}_edges"].values for k in pair)
     return axis.pcolormesh(
-        first, second, density.T, cmap="cividis_r", vmin=0, vmax=top, rasterized=True
+        first, second, density.T, cmap=COLOURS, norm=root_scale(top), rasterized=True
     )
+
+
+def root_scale(top: float) -> Any:
+    """Colours that follow the root of a density, so that thin mass is seen beside a peak."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, vmin=0, vmax=top)
 
 
 def profile(axis: Axes, run: xr.Dataset, one: Sequence[int], density: Array, top: float) -> None:
@@ -159,7 +166,7 @@ def points(axis: Axes, moment: xr.Dataset, kept: Sequence[int]) -> None:
     position, _ = as_measure(moment)
     if len(kept) == 2:
         axis.plot(
-            *position[:, kept].T, ".", ms=1.6, mfc="black", mec="none", alpha=0.5, rasterized=True
+            *position[:, kept].T, ".", ms=1.8, mfc="white", mec="none", alpha=0.6, rasterized=True
         )
     else:
         below = axis.get_ylim()[0] / 2

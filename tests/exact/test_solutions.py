@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy.stats import norm
-
 from exact.solutions import (
     Array,
     CosineTorus,
@@ -20,6 +18,7 @@ from exact.solutions import (
     gaussian_flow,
     poisson_kernel,
 )
+from scipy.stats import norm
 
 ONE_SAMPLE = (np.array([1.0]), np.array([0.8]), np.array([1.0]))
 THREE_SAMPLES = (np.array([-1.2, 0.4, 0.9]), np.array([0.7, 0.5, 1.1]), np.array([0.5, 0.2, 0.3]))

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import mfpde as mf
 import numpy as np
 import pytest
 from exact.cases import CASES
 from exact.solutions import Array
 from orders.observed import observed_orders
 from scipy.stats import wasserstein_distance
+
+import mfpde as mf
 
 METHODS = {
     "upwind": mf.upwind(),
@@ -81,9 +82,7 @@ def squares_lost(problem: str, method: str, cells: int) -> float:
 
 def law_of_q_moved(problem: str, method: str, cells: int) -> float:
     x, y = np.array([-1.0, 0.5, 1.5]), np.array([0.5, -0.3, 0.8])
-    relu = mf.two_layer(
-        x, y, activation=mf.relu, initial=mf.gaussian(mean=[0.3, 0.4], std=0.4)
-    )
+    relu = mf.two_layer(x, y, activation=mf.relu, initial=mf.gaussian(mean=[0.3, 0.4], std=0.4))
     run = mf.solve(relu, square_grid(3.5, cells), METHODS[method], (0.0, 1.0))
     q = (run.a**2 - run.w**2).values.ravel()
     first, last = run.rho.values.reshape(2, -1)

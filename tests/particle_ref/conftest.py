@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from particle_ref import force
+
 SIGMAS = {
     "identity": (lambda z: z + 0, np.ones_like),
     "relu": (lambda z: np.where(z.real > 0, z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
@@ -93,6 +95,11 @@ class Problem:
     domain: dict = field(default_factory=dict)
     x: np.ndarray = field(default_factory=lambda: np.empty(0))
     y: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def weights(self):
+        loss = getattr(self, "loss", None)
+        return np.empty(0) if loss is None else loss.weights
 
 
 @dataclass(frozen=True)
@@ -206,3 +213,20 @@ def toy():
         complex_step=complex_step,
         geometry=geometry,
     )
+
+
+@pytest.fixture
+def plant_half_speed_in_w(monkeypatch):
+    """Call it to plant an error: the pullback to the weights at half its size."""
+    right = force.layer
+
+    def wrong(*args):
+        psi, width = right(*args)
+
+        def halved(v):
+            S, pull = psi(v)
+            return S, lambda r: pull(r) / 2
+
+        return halved, width
+
+    return lambda: monkeypatch.setattr(force, "layer", wrong)

@@ -167,26 +167,10 @@ def test_what_is_no_problem_is_refused_by_naming_what_it_lacks():
         force_module.risk_force(Unfinished())
 
 
-def half_speed_in_w(monkeypatch):
-    """Plant the error: the pullback to the weights at half its size."""
-    right = force_module.layer
-
-    def wrong(*args):
-        psi, width = right(*args)
-
-        def halved(v):
-            S, pull = psi(v)
-            return S, lambda r: pull(r) / 2
-
-        return halved, width
-
-    monkeypatch.setattr(force_module, "layer", wrong)
-
-
-def test_half_speed_in_w_is_caught(toy, monkeypatch):
+def test_half_speed_in_w_is_caught(toy, plant_half_speed_in_w):
     x, y, weights = data(1)
     problem = toy.two_layer(x, y, weights=weights)
     assert_is_minus_the_gradient(toy, problem)
-    half_speed_in_w(monkeypatch)
+    plant_half_speed_in_w()
     with pytest.raises(AssertionError):
         assert_is_minus_the_gradient(toy, problem)

@@ -1,0 +1,285 @@
+"""What a density run and its particles show, as numbers: gaps, bands, slopes, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from mfpde.comparison import compare
+from mfpde.measures import coordinates
+from mfpde.prediction import predict
+from mfpde.problems.problem import Problem
+
+Array = NDArray[np.float64]
+
+DUST = 5e-6  # mass of the lightest cells that particles and distances leave out
+MOST_PAIRS = 1_000_000_000  # pairs of points the energy distance of one width may take
+CURVE = 200  # points of a drawn curve
+BAND = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What standardised numbers were: inputs x = x_mean + x_std z, targets y = y_mean + y_std z."""
+
+    inputs: tuple[str, ...]
+    target: str
+    x_mean: Array  # (d,)
+    x_std: Array  # (d,)
+    y_mean: float
+    y_std: float
+
+
+def without_dust(run: xr.Dataset, dust: float = DUST) -> xr.Dataset:
+    """The run with its lightest cells emptied, of mass at most ``dust`` at every time.
+
+    A Gaussian reaches every cell of its box, but three in four hold nothing one could notice.
+    """
+    names = coordinates(run)
+    volumes = np.ones(())
+    for name in names:
+        volumes = np.multiply.outer(volumes, np.diff(run[f"{name}_edges"].values))
+    rho = run["rho"].transpose("time", *names).values.copy()
+    for moment in rho:
+        masses = moment * volumes
+        ascending = np.sort(masses, axis=None)
+        lightest = ascending[np.searchsorted(np.cumsum(ascending), dust, side="right")]
+        moment[masses < lightest] = 0.0
+    return run.assign(rho=(("time", *names), rho))
+
+
+def gathered(
+    run: xr.Dataset,
+    flows: Mapping[int, Sequence[xr.Dataset]],
+    own: xr.Dataset,
+    mapped: Callable[..., Iterable[Any]] = map,
+) -> xr.Dataset:
+    """Particles of several widths and seeds against the density, and against its own cells.
+
+    Args:
+        run: the density run.
+        flows: by width, particle flows from one seed each, at the run's times.
+        own: the particle flow whose start is the run's own.
+        mapped: ``map``, or that of a pool; the result does not depend on it.
+
+    Returns:
+        Over (width, seed, time): ``risk``, ``energy``, ``prediction_gap``, ``risk_gap``,
+        ``w1_<coord>``, and ``sampling_gap``, the prediction gap to ``own``. Over (width, seed),
+        at the last time: ``sliced_w2`` and ``energy_distance``, the latter for as many seeds as
+        MOST_PAIRS allows, and nan for the others. All but the sampling gap of ``own`` itself too,
+        as ``own_<name>`` over time. Distances leave the lightest cells of the density out.
+    """
+    light = without_dust(run)
+    groups = [*flows.values(), [own]]
+    *found, alone = mapped(lambda flows: gaps_of(run, light, flows), groups)
+    together = xr.concat(found, xr.DataArray(list(flows), dims="width", name="width"))
+    sampling = [
+        compare(own, several, only=("prediction_gap",)).prediction_gap.values.T
+        for several in flows.values()
+    ]
+    together["sampling_gap"] = (("width", "seed", "time"), np.array(sampling))
+    lonely = alone.isel(seed=0).rename({name: f"own_{name}" for name in alone.data_vars})
+    return together.merge(lonely).assign_attrs(
+        own_particles=own.sizes["particle"],
+        own_mass_left_out=float(run.mass[0] - own["weight"][0].sum()),
+    )
+
+
+def gaps_of(run: xr.Dataset, light: xr.Dataset, flows: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Risks, energies and gaps of flows of one width, over (seed, time) and over (seed)."""
+    marginals = [f"w1_{name}" for name in coordinates(run)]
+    over_time = xr.merge(
+        [
+            compare(run, flows, only=("prediction_gap", "risk_gap")),
+            compare(light, flows, only=marginals),
+        ],
+        combine_attrs="drop",
+    ).transpose("replica", "time")
+    ends, end = [flow.isel(time=[-1]) for flow in flows], light.isel(time=[-1])
+    sliced = compare(end, ends, only=("sliced_w2",)).sliced_w2.values[0]
+    pairs = int((end.rho > 0).sum()) * flows[0].sizes["particle"]
+    few = ends[: MOST_PAIRS // pairs]
+    energy = np.full(len(flows), np.nan)
+    if few:
+        energy[: len(few)] = compare(end, few, only=("energy_distance",)).energy_distance.values[0]
+    numbers = {
+        name: (("seed", "time"), np.array([flow[name].values for flow in flows]))
+        for name in ("risk", "energy")
+    }
+    return over_time.rename(replica="seed").assign(
+        numbers, sliced_w2=("seed", sliced), energy_distance=("seed", energy)
+    )
+
+
+def band(values: xr.DataArray) -> Array:
+    """The 5 % quantile, median and 95 % quantile over seeds, stacked in front; nan is left out."""
+    kept = values.dropna("seed", how="all")
+    return kept.quantile(BAND, dim="seed").values
+
+
+def observed_slope(widths: Array, gaps: Array) -> float:
+    """Exponent of gaps in widths by least squares of the logarithms; nan for a single width."""
+    if len(widths) < 2 or not (gaps > 0).all():
+        return float("nan")
+    return float(np.polynomial.polynomial.polyfit(np.log(widths), np.log(gaps), 1)[1])
+
+
+def fitted(
+    problem: Problem,
+    run: xr.Dataset,
+    flows: Sequence[xr.Dataset],
+    times: Sequence[int],
+    units: Units,
+) -> xr.Dataset:
+    """Data and predictions in the data's own units, for ``figures.fit``.
+
+    ``density`` (time, curve or sample) at the stored times of these indices, ``particles`` (seed,
+    curve or sample) of the flows at the last time. A single input is drawn as a curve over
+    ``x_curve``, several at the samples.
+    """
+    moments = [run.isel(time=t) for t in times]
+    ends = [flow.isel(time=-1) for flow in flows]
+    data = {"y": ("sample", units.y_mean + units.y_std * problem.y)}
+    if problem.inputs.shape[1] == 1:
+        z = drawn_inputs(problem.inputs[:, 0])
+        along, x = "curve", np.array
+        data["x"] = ("sample", units.x_mean[0] + units.x_std[0] * problem.inputs[:, 0])
+        data["x_curve"] = ("curve", units.x_mean[0] + units.x_std[0] * z)
+        density = [predict(problem, moment, z) for moment in moments]
+        particles = [predict(problem, end, z) for end in ends]
+    else:
+        along = "sample"
+        density = [moment.prediction.values for moment in moments]
+        particles = [end.prediction.values for end in ends]
+    data["density"] = (("time", along), units.y_mean + units.y_std * np.array(density))
+    data["particles"] = (("seed", along), units.y_mean + units.y_std * np.array(particles))
+    data["risk"] = ("time", run.risk.values[list(times)])
+    return xr.Dataset(
+        data,
+        coords={"time": run.time.values[list(times)]},
+        attrs={
+            "x_label": units.inputs[0],
+            "y_label": units.target,
+            "width": flows[0].sizes["particle"],
+        },
+    )
+
+
+def drawn_inputs(z: Array) -> Array:
+    """Inputs from a little before the first datum to a little behind the last."""
+    margin = 0.05 * (z.max() - z.min())
+    return np.linspace(z.min() - margin, z.max() + margin, CURVE)
+
+
+# In words -------------------------------------------------------------------------------------------
+
+
+def slopes(gaps: xr.Dataset) -> dict[str, float]:
+    """Observed exponents in m, at the last time, of the gap to the density and to its own cells."""
+    last, m = gaps.isel(time=-1), gaps.width.values.astype(float)
+    return {
+        name: observed_slope(m, band(last[name])[1]) for name in ("prediction_gap", "sampling_gap")
+    }
+
+
+def numbers(run: xr.Dataset, gaps: xr.Dataset) -> dict[str, Any]:
+    """What was found, for a program to read; None where there is no number."""
+    last = gaps.isel(time=-1)
+    own = {name: float(last[name]) for name in gaps.data_vars if str(name).startswith("own_")}
+    per_width = {
+        str(width): {name: values(last[name].sel(width=width)) for name in over_seeds(gaps)}
+        for width in gaps.width.values
+    }
+    found = {
+        "time": float(run.time[-1]),
+        "risk": [float(run.risk[0]), float(run.risk[-1])],
+        "energy": [float(run.energy[0]), float(run.energy[-1])],
+        "mass_escaped": float(run.escaped[-1]),
+        "steps": int(run.attrs["steps"]),
+        "slopes": slopes(gaps),
+        "own_cells": own | dict(gaps.attrs),
+        "widths": per_width,
+    }
+    return without_nan(found)
+
+
+def over_seeds(gaps: xr.Dataset) -> list[str]:
+    """Names of what was measured for every width and seed."""
+    return [str(name) for name, values in gaps.data_vars.items() if "seed" in values.dims]
+
+
+def values(of_seeds: xr.DataArray) -> dict[str, float]:
+    """A band under its names."""
+    if bool(of_seeds.isnull().all()):
+        return {}
+    return dict(zip(("low", "median", "high"), map(float, band(of_seeds)), strict=True))
+
+
+def without_nan(found: Any) -> Any:
+    """The same tree with None for nan, which JSON does not know."""
+    if isinstance(found, dict):
+        return {key: without_nan(value) for key, value in found.items()}
+    return None if isinstance(found, float) and np.isnan(found) else found
+
+
+def summary(run: xr.Dataset, gaps: xr.Dataset) -> str:
+    """The dominant facts in a paragraph."""
+    last, found = gaps.isel(time=-1), slopes(gaps)
+    medians = band(last.prediction_gap)[1]
+    own, widths = float(last.own_prediction_gap), listed(f"{m:,}" for m in gaps.width.values)
+    sentences = [
+        f"By t = {float(run.time[-1]):.3g} the risk of the density fell from "
+        f"{float(run.risk[0]):.4g} to {float(run.risk[-1]):.4g}.",
+        f"Networks of {widths} neurons end at a distance of {listed(map(short, medians))} from its "
+        f"prediction (root mean square, median of {gaps.sizes['seed']} seeds)"
+        + (f", which falls like m^{found['prediction_gap']:.2f}." if len(medians) > 1 else "."),
+        f"The density's own cells, moved as {gaps.attrs['own_particles']:,} particles, end {short(own)} "
+        "away: this is the error of the grid itself.",
+    ]
+    if own > 0.5 * medians[-1]:
+        sentences += ["The widest networks are at this scale: finer cells would bring them closer."]
+    if len(medians) > 1:
+        sentences += [
+            f"Sampling alone, the distance of the networks from those particles, falls like "
+            f"m^{found['sampling_gap']:.2f}; independent draws promise m^-0.5."
+        ]
+    return " ".join([*sentences, f"{float(run.escaped[-1]):.1e} of the mass left the box."])
+
+
+def width_table(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: for every width, and the own cells, what was found at the last time."""
+    last, names = gaps.isel(time=-1), [n for n in over_seeds(gaps) if n not in ("risk", "energy")]
+    header = ["particles", *(TITLES.get(name, name.replace("_", " ")) for name in names)]
+    rows = [
+        [f"{width:,}", *(banded(last[name].sel(width=width)) for name in names)]
+        for width in gaps.width.values
+    ]
+    own = [short(float(last[f"own_{n}"])) if f"own_{n}" in last else "–" for n in names]
+    return header, [*rows, [f"own cells ({gaps.attrs['own_particles']:,})", *own]]
+
+
+TITLES = {"prediction_gap": "prediction gap", "sampling_gap": "gap to own cells"}
+
+
+def banded(of_seeds: xr.DataArray) -> str:
+    """Median [5 % to 95 %]."""
+    found = values(of_seeds)
+    if not found:
+        return "–"
+    return f"{short(found['median'])} [{short(found['low'])}, {short(found['high'])}]"
+
+
+def short(number: float) -> str:
+    """Three digits, or a dash for nan."""
+    return "–" if np.isnan(number) else f"{number:.3g}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

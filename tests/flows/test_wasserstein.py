@@ -1,0 +1,112 @@
+"""The flow on a grid: what its field says, its dissipation, and the kernel's limits."""
+
+import numpy as np
+import pytest
+from contracts.worlds import WORLDS, rough, world
+from methods import naive
+from numpy.testing import assert_allclose
+
+import mfpde as mf
+from mfpde.errors import InvalidInput
+from mfpde.flows.table import FeatureTable
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_dissipation_is_the_mean_of_squared_drops(name):
+    """∫|∇V|²dρ: per cell and axis the mean over its two faces, written cell by cell."""
+    flow = world(WORLDS[name])
+    rho = rough(flow, 0)
+    V = naive.potential(flow, rho)
+    total = 0.0
+    for k, (c, axis) in enumerate(flow.grid.axes.items()):
+        x, N = axis.centres, axis.cells
+        length = axis.high - axis.low
+        for index in naive.lines(V.shape, k):
+            slopes = np.diff(V[index]) / np.diff(x)
+            ends = {
+                "closed": (0.0, 0.0),
+                "open": (slopes[0], slopes[-1]),
+                "periodic": 2 * ((V[index][0] - V[index][-1]) / (length - (x[-1] - x[0])),),
+            }[flow.walls[c]]
+            squares = np.array([ends[0], *slopes, ends[1]]) ** 2
+            masses = (rho * flow.volumes)[index]
+            total += sum(masses[j] * (squares[j] + squares[j + 1]) / 2 for j in range(N))
+    assert_allclose(flow.dissipation(rho, flow.field(rho)), total, rtol=1e-12)
+
+
+def test_dissipation_is_the_rate_of_the_energy():
+    """dF/dt = −∫|∇V|²dρ: a small step of the flow, the error halved with the cells' squares."""
+    problem = mf.two_layer([-0.5, 0.3, 1.0], [1.0, 0, -1], mf.tanh, initial=mf.gaussian(0.4, 0.5))
+    errors = []
+    for cells in (24, 48):
+        grid = mf.Grid(a=mf.uniform(-4, 4.8, cells), w=mf.uniform(-4, 4.8, cells))
+        flow = mf.WassersteinFlow(problem, grid)
+        field = flow.field(flow.start)
+        step = mf.muscl().begin(flow).step(flow.start, field, 1e-5)
+        rate = (flow.field(step.rho).energy - field.energy) / 1e-5
+        errors.append(abs(rate + flow.dissipation(flow.start, field)) / abs(rate))
+    assert errors[0] < 0.05
+    assert errors[1] < 0.4 * errors[0]
+
+
+def test_mass_counts_volumes():
+    flow = world(WORLDS["open × interval"])
+    assert_allclose(flow.mass(np.ones(flow.grid.shape)), 2.3 * 1.3, rtol=1e-14)
+    assert_allclose(flow.mass(flow.start), 1.0, rtol=1e-14)
+
+
+def test_a_dense_kernel_has_its_limit():
+    problem = mf.kernel_problem(
+        ("w",), lambda p, q: p @ q.T, lambda p: p[:, 0], initial=mf.gaussian(0, 0.5)
+    )
+    assert mf.WassersteinFlow(problem, mf.Grid(w=mf.uniform(-4, 4, 300))).start.shape == (300,)
+    with pytest.raises(InvalidInput) as refusal:
+        mf.WassersteinFlow(problem, mf.Grid(w=mf.uniform(-4, 4, 4097)))
+    assert "4097" in str(refusal.value)
+    assert "4096" in str(refusal.value)
+
+
+def test_tables_that_are_not_kept_give_the_same_sums(monkeypatch):
+    rng = np.random.default_rng(0)
+    points, k = rng.normal(size=(50, 2)), rng.normal(size=(2, 7))
+    measure, slope = rng.normal(size=50), rng.normal(size=7)
+
+    def phi(q):
+        return np.sin(q @ k)
+
+    kept = FeatureTable(phi, points, 7)
+    monkeypatch.setattr("mfpde.flows.table.KEPT", 0)
+    monkeypatch.setattr("mfpde.flows.table.BLOCK", 100)
+    blocks = FeatureTable(phi, points, 7)
+    assert not blocks.kept
+    assert len(list(blocks.blocks())) == 4
+    for table in (kept, blocks):
+        assert_allclose(table.integrate(measure), measure @ phi(points), rtol=1e-12)
+        assert_allclose(table.combine(slope), phi(points) @ slope, rtol=1e-12)
+        assert_allclose(table.squares(slope), phi(points) ** 2 @ slope, rtol=1e-12)
+
+
+def without(part):
+    """The square loss without a curvature, or without a bound of it."""
+    curvature = None if part == "curvature" else lambda f, y: np.ones_like(f)
+    return mf.Loss(lambda f, y: (f - y) ** 2 / 2, lambda f, y: f - y, curvature)
+
+
+def test_a_loss_that_does_not_state_its_smoothness():
+    """Its curvature at the prediction takes its place, also where a sample has no weight."""
+    x, y, p = np.linspace(-1, 1, 4), np.ones(4), np.array([0.0, 0.5, 0.25, 0.25])
+    grid = mf.Grid(a=mf.uniform(-6, 6, 16), w=mf.uniform(-6, 6, 16))
+    plain, stated = (
+        mf.WassersteinFlow(mf.two_layer(x, y, loss=loss, weights=p), grid)
+        for loss in (without("smoothness"), mf.square)
+    )
+    one, other = plain.field(plain.start), stated.field(stated.start)
+    assert_allclose(one.stiffness, other.stiffness, rtol=1e-13)
+
+
+def test_a_loss_without_any_curvature_is_refused_where_steps_need_it():
+    problem = mf.two_layer([0.0, 1.0], [1.0, 2.0], loss=without("curvature"))
+    with pytest.raises(InvalidInput) as refusal:
+        mf.solve(problem, mf.Grid(a=mf.uniform(-6, 6, 16), w=mf.uniform(-6, 6, 16)))
+    assert "curvature" in str(refusal.value)
+    assert "smoothness" in str(refusal.value)  # either of the two would do

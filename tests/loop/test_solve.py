@@ -1,0 +1,187 @@
+"""The loop: it lands on the instants, keeps what was asked for, and repeats itself bit for bit."""
+
+import sys
+
+import numpy as np
+import pytest
+from loop.planted import X, Y, plain, square
+from numpy.testing import assert_allclose
+
+import mfpde as mf
+from mfpde.errors import InvalidInput, NotAvailable
+from mfpde.loop.solver import paced
+
+
+@pytest.mark.parametrize(
+    "times", [[0.0, 0.1, 0.35, 1.0], [0.5], [0.0], [0.3, 0.30000001], np.linspace(0, 0.7, 8)]
+)
+def test_it_lands_on_the_instants(times):
+    run = mf.solve(plain(), square(), times=times)
+    assert run.time.values.tolist() == list(times)
+    assert_allclose(run.mass + run.escaped, 1, atol=1e-12)
+
+
+def test_time_zero_is_the_law_itself():
+    flow = mf.WassersteinFlow(plain(), square())
+    run = mf.solve(plain(), square(), times=[0, 0.1])
+    assert np.array_equal(run.rho[0], flow.start)
+    assert run.attrs["steps"] > 0
+
+
+def test_instants_do_not_bend_the_flow():
+    """More instants only shorten steps: the answer at the end moves with the order of the method."""
+    few, many = (
+        mf.solve(plain(), square(7, 32), times=np.linspace(0, 1, n)).prediction[-1] for n in (2, 41)
+    )
+    assert_allclose(few, many, atol=3e-3)
+
+
+@pytest.mark.parametrize("remaining", [1.0, 1e-9, 0.3, 123.4])
+@pytest.mark.parametrize("longest", [0.1, 0.3, 1 / 3, 7.0, np.inf])
+def test_steps_are_equal_and_within_the_limit(remaining, longest):
+    t, instant, dts = 5.0, 5.0 + remaining, []
+    while t < instant:
+        dt, t = paced(t, instant, longest)
+        dts.append(dt)
+        if len(dts) > 2000:
+            break
+    assert max(dts) <= longest * (1 + 1e-11)
+    assert t == instant
+    assert_allclose(dts, (instant - 5.0) / len(dts), rtol=1e-6)
+    assert len(dts) == max(1, np.ceil((instant - 5.0) / longest * (1 - 1e-12)))
+
+
+def test_two_identical_calls_agree_bitwise():
+    runs = [
+        mf.solve(plain(), square(), mf.muscl("vanleer"), times=[0, 0.3, 0.9], progress=False)
+        for _ in range(2)
+    ]
+    assert runs[0].identical(runs[1])
+
+
+def test_what_a_run_holds():
+    x = np.column_stack([X, X**2])
+    problem = mf.two_layer(x, Y, initial=mf.gaussian(0, 0.5), penalty=mf.ridge(0.1))
+    axes = {"a": mf.uniform(-4, 4, 7), "w1": mf.stretched(-4, 4, 8), "w2": mf.uniform(-4, 4, 6)}
+    run = mf.solve(problem, mf.Grid(**axes), mf.upwind(), times=[0, 0.2], escaped_tolerance=1)
+    assert run.rho.dims == ("time", "a", "w1", "w2")
+    assert run.prediction.dims == ("time", "sample")
+    assert run.x.dims == ("sample", "input")
+    for name in ("risk", "energy", "dissipation", "mass", "escaped", "escaped_energy"):
+        assert run[name].dims == ("time",)
+    assert np.array_equal(run.weight, np.full(6, 1 / 6))
+    for c, axis in axes.items():
+        assert np.array_equal(run[c], axis.centres)
+        assert np.array_equal(run[f"{c}_edges"], axis.edges)
+        assert run[c].attrs == {
+            "geometry": "line",
+            "low": -4.0,
+            "high": 4.0,
+            "wall_low": "open",
+            "wall_high": "open",
+        }
+    facts = {"method": "upwind(cfl=0.9)", "order": 1.0, "quadrature": "centres", "entropy": 0.0}
+    assert facts.items() <= run.attrs.items()
+    assert run.attrs["software"] == f"mfpde {mf.__version__}"
+    volumes = mf.Grid(**axes).volumes
+    assert_allclose((run.rho * volumes).sum(("a", "w1", "w2")), run.mass, rtol=1e-13)
+    flow = mf.WassersteinFlow(problem, mf.Grid(**axes))
+    field = flow.field(run.rho.values[-1])
+    assert run.energy.values[-1] == field.energy
+    assert run.risk.values[-1] == problem.loss.risk(run.prediction.values[-1])
+
+
+def test_a_run_without_samples():
+    problem = mf.kernel_problem(
+        ("w",),
+        lambda p, q: np.cos(p - q.T),
+        lambda p: np.cos(p[:, 0] - 1),
+        const=0.5,
+        initial=mf.gaussian(0, 0.7),
+        domain={"w": mf.circle(2 * np.pi)},
+    )
+    run = mf.solve(problem, mf.Grid(w=mf.periodic(0, 2 * np.pi, 40)), times=[0, 1, 2])
+    assert run.sizes["sample"] == 0
+    assert (np.diff(run.risk) < 0).all()
+    assert (run.escaped == 0).all()
+
+
+def test_what_is_kept():
+    grid, times = square(), [0, 0.2, 0.5]
+    full, sides, last = (
+        mf.solve(plain(), grid, times=times, keep=k) for k in ("density", "marginals", "last")
+    )
+    assert "rho" not in sides
+    assert "rho" not in last
+    for part in (sides, last):
+        assert np.array_equal(part.rho_last, full.rho[-1])
+        assert np.array_equal(part.energy, full.energy)
+    for c, other in (("a", "w"), ("w", "a")):
+        expected = full.rho.sum(other) * grid.axes[other].widths[0]
+        assert_allclose(sides[f"marginal_{c}"], expected.values, rtol=1e-12)
+        assert f"marginal_{c}" not in last
+    assert last.nbytes < sides.nbytes < full.nbytes
+
+
+def test_watched_numbers():
+    def mean_weight(now):
+        return float((now.rho * now.a).sum() / now.rho.sum())
+
+    def first(now):
+        return float(now.prediction[0])
+
+    run = mf.solve(plain(), square(), times=[0, 0.2, 0.5], watch=[mean_weight, first])
+    assert np.array_equal(run.first, run.prediction[:, 0])
+    expected = (run.rho * run.a).sum(("a", "w")) / run.rho.sum(("a", "w"))
+    assert_allclose(run.mean_weight, expected, rtol=1e-13)
+
+
+def named(name):
+    def observer(now):
+        return 1.0
+
+    observer.__name__ = name
+    return observer
+
+
+@pytest.mark.parametrize(
+    "names", [["risk"], ["rho"], ["time"], ["prediction"], ["a"], ["same", "same"]], ids=str
+)
+def test_watched_numbers_hide_nothing(names):
+    """A name that the run uses, or one that two observers share, would overwrite a result."""
+    with pytest.raises(InvalidInput) as refusal:
+        mf.solve(plain(), square(), times=[0, 0.1], watch=[named(name) for name in names])
+    assert names[-1] in str(refusal.value)
+
+
+def test_progress(capsys, monkeypatch):
+    times = [0, 0.1, 0.2]
+    mf.solve(plain(), square(), times=times)
+    mf.solve(plain(), square(), times=times, progress=False)
+    assert capsys.readouterr() == ("", "")
+    mf.solve(plain(), square(), times=times, progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "t = 0.2 of 0.2" in shown.err
+    assert shown.err.endswith("\n")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    mf.solve(plain(), square(), times=times)
+    assert "risk" in capsys.readouterr().err
+    seen = []
+    run = mf.solve(
+        plain(), square(), times=times, progress=lambda state, end: seen.append((state.t, end))
+    )
+    assert len(seen) == run.attrs["steps"]
+    assert seen[-1] == (0.2, 0.2)
+
+
+def test_the_tolerated_escape_is_recorded():
+    """It is part of the run's identity."""
+    run = mf.solve(plain(), square(), times=[0, 0.1], escaped_tolerance=0.125)
+    assert 0.125 in run.attrs.values()
+
+
+def test_what_diffuses_is_not_available_yet():
+    with pytest.raises(NotAvailable) as refusal:
+        mf.solve(plain(entropy=0.1), square(), mf.upwind())
+    assert "entropy = 0.1" in str(refusal.value)

@@ -1,0 +1,126 @@
+"""A run on disk: bit for bit, readable by plain xarray, never over another result."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from loop.planted import Uphill, X, Y, method, plain, square
+
+import mfpde as mf
+from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput
+
+TIMES = [0.0, 0.1, 0.25]
+
+
+def same(one, other):
+    """Equal variables bit for bit, equal coordinates and attributes."""
+    xr.testing.assert_identical(one, other)
+    for name in one.variables:
+        left, right = one[name].values, other[name].values
+        assert left.shape == right.shape
+        if left.dtype.kind == "f":
+            assert np.array_equal(left.view(np.int64), right.view(np.int64)), name
+
+
+KERNEL = mf.kernel_problem(
+    ("w",), lambda p, q: np.exp(-((p - q.T) ** 2)), lambda p: p[:, 0], initial=mf.gaussian(0, 0.4)
+)
+RUNS = {
+    "network": (plain(), square()),
+    "inputs (n, d), circle and walls": (
+        mf.two_layer(
+            np.column_stack([X, X**2]),
+            Y,
+            initial=mf.gaussian(0, 0.5),
+            domain={"w2": mf.circle(3.0)},
+        ),
+        mf.Grid(
+            a=mf.stretched(-4, 4, 9, walls="closed"),
+            w1=mf.uniform(-4, 4, 8),
+            w2=mf.periodic(0, 3, 7),
+        ),
+    ),
+    "no samples": (KERNEL, mf.Grid(w=mf.uniform(-3, 3, 30))),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("keep", ["density", "marginals", "last"])
+def test_round_trip(tmp_path, name, keep):
+    problem, grid = RUNS[name]
+    run = mf.solve(
+        problem, grid, times=TIMES, to=tmp_path / "deep" / "run", keep=keep, escaped_tolerance=1
+    )
+    same(mf.load(tmp_path / "deep" / "run"), run)
+    with xr.open_zarr(tmp_path / "deep" / "run" / "out.zarr", consolidated=False) as plainly:
+        same(plainly.load(), run)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["run"]  # nothing left over
+
+
+def test_zeros_and_signs_survive(tmp_path):
+    """A law on a compact support: exact zeros, which a store may be tempted not to write."""
+    problem = plain(initial=mf.uniform_box(-0.5, 0.5))
+    run = mf.solve(problem, square(), times=[0], to=tmp_path / "run")
+    assert (run.rho == 0).any()
+    same(mf.load(tmp_path / "run"), run)
+
+
+def test_an_existing_folder_is_refused_before_anything_is_computed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+
+    def not_called(state, end):
+        raise AssertionError("time moved")
+
+    for target in (tmp_path / "run", str(tmp_path / "run")):
+        with pytest.raises(AlreadyExists) as refusal:
+            mf.solve(plain(), square(), to=target, progress=not_called)
+        assert str(tmp_path / "run") in str(refusal.value)
+        assert refusal.value.exit_code == 4
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_writer_is_used_once(tmp_path):
+    """The same folder again is refused as such, whoever holds the writer."""
+    target = mf.store(tmp_path / "run")
+    run = mf.solve(plain(), square(), times=TIMES, to=target)
+    with pytest.raises(AlreadyExists):
+        mf.solve(plain(), square(), times=TIMES, to=target)
+    same(mf.load(tmp_path / "run"), run)
+    with pytest.raises(AlreadyExists):
+        mf.store(tmp_path / "run")
+
+
+def test_what_lies_beside_the_folder_is_left_alone(tmp_path):
+    """The place where a run is written before its rename may not be someone's folder."""
+    mine = tmp_path / "run.unfinished"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    mf.solve(plain(), square(), times=TIMES, to=tmp_path / "run")
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_stopped_run_is_loadable_up_to_the_last_good_state(tmp_path):
+    with pytest.raises(EnergyRise) as stop:
+        mf.solve(plain(), square(), method(Uphill), times=TIMES, to=tmp_path / "run")
+    assert str(tmp_path / "run") in str(stop.value)
+    same(mf.load(tmp_path / "run"), stop.value.last)
+
+
+@pytest.mark.parametrize("make", ["nothing", "empty", "file"])
+def test_folders_without_a_run(tmp_path, make):
+    path = tmp_path / "run"
+    if make == "empty":
+        path.mkdir()
+    if make == "file":
+        path.write_text("no folder")
+    with pytest.raises(InvalidInput) as refusal:
+        mf.load(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_half_a_run_is_named_as_such(tmp_path):
+    mf.solve(plain(), square(), times=TIMES, to=tmp_path / "run")
+    (tmp_path / "run" / "out.zarr").rename(tmp_path / "elsewhere")
+    with pytest.raises(InvalidInput) as refusal:
+        mf.load(tmp_path / "run")
+    assert "out.zarr" in str(refusal.value)
