@@ -7,7 +7,9 @@ from mfpde.grids import Axis, Grid, periodic, stretched, uniform
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure
-from mfpde.methods import Method, muscl, upwind
+from mfpde.methods.muscl import muscl
+from mfpde.methods.step import Method
+from mfpde.methods.upwind import upwind
 from mfpde.problems.activations import (
     Activation,
     cos,

@@ -6,21 +6,20 @@ Exit codes: 0 done, 2 bad arguments or input, 3 numerical stop, 4 a result is in
 
 from __future__ import annotations
 
-import functools
-import itertools
-import json
+import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import numpy as np
 import typer
@@ -28,29 +27,28 @@ import xarray as xr
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde.errors import AlreadyExists, InvalidInput, MassEscaped, MfpdeError, NumericalStop
+from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NumericalStop
 from mfpde.fitting import grid_on
 from mfpde.loop.solver import chosen_for
 from mfpde.measures import as_measure
 from mfpde.problems.activations import ACTIVATIONS
-from mfpde.problems.data import motorcycle, read_csv, standardise
+from mfpde.problems.data import motorcycle, read_csv
 from mfpde.problems.losses import LOSSES
 from mfpde.problems.problem import Array
-from mfpde.report import figures
-from mfpde.report.findings import Units, fitted, gathered, numbers, summary, width_table, without_dust
-from mfpde.report.page import Table, html_page, run_page
+from mfpde.report import Outcome, new_folder, next_free, write
+from mfpde.report.findings import Samples, gap_table, gathered, standardised, summary, without_dust
 
 METHODS: dict[str, Callable[[], mf.Method]] = {"muscl": mf.muscl, "upwind": mf.upwind}
 MOST_COORDS = 4
-CELLS_OF_MANY = 24  # along each of four axes; of fewer:
-CELLS = 64
+CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
 PROBES = 512  # particles that look for the horizon
 TIMES = 21
 SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
 WIDER_BOXES = 3
-DRAWN_WIDTH = 1000  # particles on top of the density, or the width nearest to it
+MOST_WORKERS = 8
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 FLOW = pr.GradientFlow(rtol=1e-6, atol=1e-9, integrator="RK45")  # 1e-8 in f, below any gap
 SEVERAL = ("--x", "--particles")  # options that take several values
 
@@ -61,6 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 say = typer.echo
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -89,7 +88,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
     return result
 
 
-# Errors ---------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -103,8 +102,8 @@ def explained() -> Iterator[None]:
         refuse(str(error), InvalidInput.exit_code)
     except pr.NumericalStop as error:
         refuse(str(error), NumericalStop.exit_code)
-    except MemoryError as error:
-        refuse(f"{error or 'out of memory'}\n  fix      fewer --cells or --particles", 2)
+    except (MemoryError, BrokenExecutor) as error:
+        refuse(f"out of memory: {error}\n  fix      fewer --cells or --particles", 2)
     except OSError as error:
         refuse(f"{error}\n  fix      another --out, or room on its disk", 5)
 
@@ -115,62 +114,19 @@ def refuse(paragraph: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to write to, which takes its place ``path`` when all is written, or vanishes."""
-    beside = path.with_name(path.name + ".unfinished")
-    if path.exists():
-        raise AlreadyExists(f"{path} exists", "a result is never overwritten", "another --out")
-    missing = [parent for parent in beside.parents if not parent.exists()]
-    try:
-        beside.mkdir(parents=True)
-    except FileExistsError:
-        raise AlreadyExists(
-            f"{beside} exists",
-            "another run writes there, or was killed while it did",
-            "wait for it, or remove that folder",
-        ) from None
-    try:
-        yield beside
-        beside.rename(path)
-    except BaseException:
-        shutil.rmtree(beside)
-        for parent in missing:
-            parent.rmdir()
-        raise
-
-
-def next_free(name: str) -> Path:
-    """The first of runs/NAME-1, -2, … that nobody has taken."""
-    for number in itertools.count(1):
-        path = Path("runs") / f"{name}-{number}"
-        if not (path.exists() or path.with_name(path.name + ".unfinished").exists()):
-            return path
-    raise AssertionError("numbers do not end")
-
-
-# The question ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Standardised data: x (n,) or (n, d), y (n,), and the units they had."""
-
-    name: str
-    x: Array
-    y: Array
-    units: Units
+# The question -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be computed."""
+    """What will be computed; ``why`` says where the horizon comes from."""
 
     samples: Samples
     problem: mf.Problem
-    method: mf.Method
+    method: str
+    grid: mf.Grid
     horizon: float
-    why_horizon: str
+    why: str
     widths: tuple[int, ...]
     seeds: int
 
@@ -180,40 +136,264 @@ class Plan:
         return np.linspace(0, self.horizon, TIMES)
 
 
-def samples_of(path: Path | None, x: Sequence[str], y: str | None, loss: str) -> Samples:
+def samples_of(path: Path | None, x: Sequence[str], y: str | None, loss: mf.Loss) -> Samples:
     """The columns ``x`` and ``y`` of a file, or the bundled data, standardised.
 
-    Labels of a loss that knows only some (logistic: −1 and +1) stay as they are.
+    Targets of a loss that takes labels (logistic: −1 and +1) stay as they are.
     """
+    labels = bool(loss.labels)
     if path is None and (x or y):
-        raise InvalidInput(
-            "--x and --y name columns, but of no file", "", "mfpde run DATA.csv --x COL --y COL"
-        )
+        fix = "mfpde run DATA.csv --x COL --y COL"
+        raise InvalidInput("--x and --y name columns, but of no file", "", fix)
     if path is None:
-        (inputs, targets), names, target, name = motorcycle(), ["times_ms"], "accel_g", "motorcycle"
-    elif not x or not y:
-        raise InvalidInput(f"which columns of {path}?", "", "--x COL for each input and --y COL")
-    else:
-        (inputs, targets), names, target, name = read_csv(path, x, y), list(x), y, path.stem
-    columns = inputs.reshape(len(inputs), -1).T
-    z, mean, std = zip(*map(standardised, columns, names), strict=True)
-    labels = bool(LOSSES[loss].labels)
-    own = (targets, 0.0, 1.0) if labels else standardised(targets, target)
-    units = Units(tuple(names), target, np.array(mean), np.array(std), float(own[1]), float(own[2]))
-    return Samples(name, z[0] if len(z) == 1 else np.stack(z, axis=1), own[0], units)
+        x, y = ["times_ms"], "accel_g"
+        return standardised("motorcycle", *motorcycle(), x, y, labels)
+    if not (x and y):
+        fix = "--x COL for every input and --y COL for the target"
+        raise InvalidInput(f"which columns of {path}?", "", fix)
+    return standardised(path.stem, *read_csv(path, x, y), x, y, labels)
 
 
-def standardised(values: Array, name: str) -> tuple[Array, Array, Array]:
-    """A column with mean 0 and standard deviation 1; a constant one is refused by its name."""
-    try:
-        return standardise(values)
-    except InvalidInput as error:
-        why = f"{error.what}: {error.why}"
-        raise InvalidInput(f"column {name!r} cannot be standardised", why, error.fix) from error
+def posed(
+    samples: Samples, activation: str, loss: mf.Loss, ridge: float, entropy: float, bias: bool
+) -> mf.Problem:
+    """The two-layer network on the samples, started from standard normal neurons."""
+    problem = mf.two_layer(
+        samples.x,
+        samples.y,
+        activation=one_of("activation", activation, ACTIVATIONS),
+        loss=loss,
+        penalty=mf.ridge(ridge) if ridge else None,
+        entropy=entropy,
+        bias=bias,
+    )
+    if problem.dimension > MOST_COORDS:
+        raise InvalidInput(
+            f"a neuron has {problem.dimension} coordinates: {', '.join(problem.coords)}",
+            f"a density is kept on at most {MOST_COORDS}",
+            "at most two columns --x, or three with --no-bias",
+        )
+    return problem
 
 
-def one_of[T](name: str, chosen: str, known: Mapping[str, T]) -> T:
+def one_of(option: str, chosen: str, known: Mapping[str, T]) -> T:
     """The entry of a table, or an error that lists its names."""
     if chosen not in known:
-        raise InvalidInput(f"--{name} {chosen}", "", f"one of {', '.join(known)}")
+        raise InvalidInput(f"--{option} {chosen}", "", f"one of {', '.join(known)}")
     return known[chosen]
+
+
+def widths_of(words: Sequence[str]) -> tuple[int, ...]:
+    """Whole numbers, increasing, from words that hold one or several."""
+    numerals = re.split(r"[,\s]+", " ".join(words).strip(", "))
+    if not all(re.fullmatch(r"0*[1-9]\d{0,8}", numeral) for numeral in numerals):
+        raise InvalidInput(
+            f"--particles {' '.join(words)}", "", "whole numbers, as in --particles 100 1000"
+        )
+    return tuple(sorted({int(numeral) for numeral in numerals}))
+
+
+def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
+    """The time to end at, and why: the first whose doubling hardly lowers the risk."""
+    if asked is not None and not (np.isfinite(asked) and asked > 0):
+        raise InvalidInput(f"--horizon {asked}", "", "a time above 0")
+    if asked is not None:
+        return asked, "as asked"
+    flow = pr.run(problem, pr.sample(problem, PROBES, kind="sobol"), FLOW, DOUBLINGS)
+    risk = flow.risk.values
+    for time_, now, doubled in zip(DOUBLINGS, risk, risk[1:], strict=False):
+        if doubled > SETTLED * now:
+            return time_, "its doubling lowers the risk by less than 1 %"
+    return DOUBLINGS[-1], "the cap; the risk may still fall by 1 % per doubling of time"
+
+
+def asked_of(plan: Plan) -> dict[str, str]:
+    """The plan in words, line by line."""
+    grid, samples = plan.grid, plan.samples
+    scaled = "inputs" if plan.problem.loss.loss.labels else "inputs and target"
+    megabytes = 8 * grid.cells / 2**20
+    box = (f"{c} in [{low:.3g}, {high:.3g}]" for c, (low, high) in grid.box.items())
+    widths = ", ".join(f"{m:,}" for m in plan.widths)
+    return {
+        "data": f"{samples.name}: {samples.target} from {', '.join(samples.inputs)}; "
+        f"{scaled} standardised",
+        "problem": repr(plan.problem),
+        "penalty": repr(plan.problem.penalty),
+        "neurons": f"({', '.join(plan.problem.coords)}), at first {plan.problem.initial!r}",
+        "box": ", ".join(box),
+        "cells": f"{' × '.join(map(str, grid.shape))} = {grid.cells:,}",
+        "memory": f"{megabytes:.3g} MiB a density, {TIMES * megabytes:.3g} MiB for {TIMES} times",
+        "method": repr(METHODS[plan.method]()),
+        "horizon": f"t = {plan.horizon:g}: {plan.why}",
+        "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells; {FLOW}",
+    }
+
+
+def show(pairs: Mapping[str, str]) -> None:
+    """Names and values on standard output."""
+    for name, value in pairs.items():
+        say(f"  {name:<10} {value}")
+
+
+# The computation ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """Processes of one BLAS thread each: results do not depend on how many cores there are."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))  # read when a process loads NumPy
+    executor = ProcessPoolExecutor(
+        min(jobs, os.cpu_count() or 1, MOST_WORKERS),
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,  # Ctrl-C ends a worker at once and without a word
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield executor
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def density_of(plan: Plan) -> xr.Dataset:
+    """The density on the plan's grid."""
+    return mf.solve(plan.problem, plan.grid, METHODS[plan.method](), plan.times)
+
+
+def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
+    """The gradient flow of a cloud."""
+    return pr.run(problem, cloud, FLOW, times)
+
+
+def solved(plan: Plan, executor: Executor, kept: Path) -> tuple[Plan, xr.Dataset]:
+    """The density, in a wider box where mass escapes, and the plan with that box.
+
+    When it stops for good, the run so far goes to the folder ``kept``.
+    """
+    for attempt in range(WIDER_BOXES + 1):
+        try:
+            return plan, executor.submit(density_of, plan).result()
+        except NumericalStop as stop:
+            if not isinstance(stop, MassEscaped) or attempt == WIDER_BOXES:
+                mf.store(kept).write(stop.last)
+                stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {kept}")
+                raise
+            cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
+            plan = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
+            show({"again": f"{stop.what}; now {asked_of(plan)['box']}"})
+    raise AssertionError("every attempt returns or raises")
+
+
+def moved(
+    plan: Plan, run: xr.Dataset, executor: Executor
+) -> tuple[dict[int, list[xr.Dataset]], xr.Dataset]:
+    """Particle flows by width, one for each seed, and that of the density's own cells."""
+    widths = np.repeat(plan.widths, plan.seeds).tolist()
+    clouds = [pr.sample(plan.problem, m, seed) for seed, m in enumerate(widths)]
+    clouds += [pr.Cloud(*as_measure(without_dust(run).isel(time=0)))]
+    found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(clouds))
+    *drawn, own = reversed(list(counted(found, len(clouds))))  # the longest came first
+    groups = {m: drawn[k * plan.seeds :][: plan.seeds] for k, m in enumerate(plan.widths)}
+    return groups, own
+
+
+def counted(flows: Iterable[T], total: int) -> Iterator[T]:
+    """The same flows, counted at a terminal."""
+    for done, flow in enumerate(flows, 1):
+        if sys.stderr.isatty():
+            say(f"\r  particle run {done} of {total}", err=True, nl=done == total)
+        yield flow
+
+
+def computed(plan: Plan, executor: Executor, kept: Path) -> Outcome:
+    """Density, particles and gaps."""
+    clock = [time.perf_counter()]
+    plan, run = solved(plan, executor, kept)
+    clock.append(time.perf_counter())
+    flows, own = moved(plan, run, executor)
+    clock.append(time.perf_counter())
+    gaps = gathered(run, flows, own, executor.map)
+    clock.append(time.perf_counter())
+    return Outcome(
+        samples=plan.samples,
+        asked=asked_of(plan),
+        problem=plan.problem,
+        run=run,
+        flows=flows,
+        own=own,
+        gaps=gaps,
+        shown=SHOWN,
+        seconds=dict(zip(("density", "particles", "comparison"), np.diff(clock), strict=True)),
+    )
+
+
+# The command --------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA.csv]")] = None,
+    x: Annotated[list[str] | None, typer.Option(help="Column of an input; one or several.")] = None,
+    y: Annotated[str | None, typer.Option(help="Column of the target.")] = None,
+    activation: Annotated[str, typer.Option(help=", ".join(ACTIVATIONS))] = "tanh",
+    loss: Annotated[str, typer.Option(help="square, or logistic for targets -1 and 1.")] = "square",
+    ridge: Annotated[float, typer.Option(help="Penalty RIDGE/2 |neuron|^2.")] = 0.0,
+    entropy: Annotated[float, typer.Option(help="Weight of the entropy (later versions).")] = 0.0,
+    method: Annotated[str, typer.Option(help=" or ".join(METHODS))] = "muscl",
+    cells: Annotated[
+        int | None, typer.Option(help="Cells along every axis.  [64; 24 on four axes]")
+    ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(help="Last time.  [once doubling it gains less than 1 %, at most 16]"),
+    ] = None,
+    particles: Annotated[
+        list[str] | None,
+        typer.Option(help="Widths: 100 1000, or 100,1000, or repeated.  [100 1000 10000]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Particle runs of every width.")] = 8,
+    bias: Annotated[bool, typer.Option(help="Whether neurons have a bias.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results.  [runs/NAME-1, -2, ...]")
+    ] = None,
+) -> None:
+    """Solve for the density of neurons that fits DATA, run particles, and compare the two.
+
+    Without DATA: the bundled motorcycle accident data. Inputs and target are standardised.
+    """
+    started = time.perf_counter()
+    with explained():
+        chosen_loss = one_of("loss", loss, LOSSES)
+        samples = samples_of(data, x or (), y, chosen_loss)
+        problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
+        chosen_for(problem, one_of("method", method, METHODS)())
+        widths = widths_of(particles or ["100 1000 10000"])
+        folder = out or next_free(samples.name)
+        with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:
+            say(f"mfpde {mf.__version__}: density and particles, into {folder}")
+            end, why = executor.submit(horizon_of, problem, horizon).result()
+            counts = CELLS[problem.dimension] if cells is None else cells
+            grid = executor.submit(mf.fit_grid, problem, counts, end).result()
+            plan = Plan(samples, problem, method, grid, end, why, widths, seeds)
+            show(asked_of(plan))
+            outcome = computed(plan, executor, folder.with_name(folder.name + "-stopped"))
+            show_found(outcome)
+            write(outcome, room)
+        say(f"\n{folder / 'report.html'} after {time.perf_counter() - started:.1f} s")
+
+
+def show_found(outcome: Outcome) -> None:
+    """What was found, on standard output."""
+    header, rows = gap_table(outcome.gaps)
+    say(f"\n{textwrap.fill(summary(outcome.run, outcome.gaps), 96)}\n")
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    took = ", ".join(f"{what} {seconds:.1f}" for what, seconds in outcome.seconds.items())
+    say(f"\nseconds: {took}")

@@ -21,6 +21,7 @@ PILOT_CELLS = {1: 256, 2: 64, 3: 32, 4: 16}
 TAIL = 1e-8  # mass that may lie beyond each side of the box, on the pilot
 LEAK = 1e-7  # mass that may leave the pilot's box
 MOST_PILOTS = 12
+BOLD = 3.0  # how much farther than named the pilot's leaking walls are moved
 MARGIN = 0.05  # of the fitted length, on either side
 
 
@@ -41,7 +42,7 @@ def fit_grid(
         horizon: the last time the grid will be used for, at least 0.
 
     Raises:
-        InvalidInput: when no box of a hundred times the law's reach holds the mass, or for
+        InvalidInput: when no box of two thousand times the law's reach holds the mass, or for
             arguments without meaning.
     """
     if not (np.isfinite(horizon) and horizon >= 0):
@@ -54,7 +55,7 @@ def fit_grid(
     }
     if horizon == 0:
         return grid_on(problem, start, counts)
-    return grid_on(problem, held(problem, pilot(problem, start, horizon)), counts)
+    return grid_on(problem, held(problem, pilot(problem, start, counts, horizon)), counts)
 
 
 def cells_by_coordinate(
@@ -85,9 +86,18 @@ def grid_on(problem: Problem | KernelProblem, box: Ends, cells: Mapping[str, int
     return Grid(**{name: axis(name) for name in problem.coords})
 
 
-def pilot(problem: Problem | KernelProblem, box: Ends, horizon: float) -> xr.Dataset:
+def extrapolated(ends: tuple[float, float], wider: tuple[float, float]) -> tuple[float, float]:
+    """Each end moved BOLD times as far: pilots are cheap, and the hull is fitted afterwards."""
+    low, high = (old + BOLD * (new - old) for old, new in zip(ends, wider, strict=True))
+    return low, high
+
+
+def pilot(
+    problem: Problem | KernelProblem, box: Ends, counts: Mapping[str, int], horizon: float
+) -> xr.Dataset:
     """A coarse run whose box lost almost nothing, by widening the walls that leak."""
-    cells = dict.fromkeys(problem.coords, PILOT_CELLS[len(problem.coords)])
+    finest = PILOT_CELLS[len(problem.coords)]
+    cells = {c: min(finest, count) for c, count in counts.items()}  # never sharper than the run
     times = np.linspace(0, horizon, 9)
     for _ in range(MOST_PILOTS):
         grid = grid_on(problem, box, cells)
@@ -104,7 +114,7 @@ def pilot(problem: Problem | KernelProblem, box: Ends, horizon: float) -> xr.Dat
             wider = getattr(stop, "box", None)
             if wider is None:
                 raise
-            box = wider
+            box = {c: extrapolated(ends, wider[c]) for c, ends in box.items()}
     raise InvalidInput(
         f"no box was found that holds the mass until t = {horizon:g}",
         f"{MOST_PILOTS} ever wider pilot boxes leaked; the last was {box}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
@@ -9,7 +11,7 @@ from numpy.typing import ArrayLike
 from mfpde.errors import InvalidInput
 from mfpde.measures import as_measure
 from mfpde.problems.problem import Array, Features, Problem, finite_array
-from mfpde.problems.two_layer import ridge_functions
+from mfpde.problems.two_layer import ridge_functions, with_bias
 
 BLOCK = 2**22  # features evaluated at once
 
@@ -49,7 +51,7 @@ def features_at(problem: Problem, inputs: Array) -> Features:
             "they are known where a neuron is a σ(w·x + b), and only at the samples otherwise",
             "pose the problem by mf.two_layer(…)",
         )
-    return ridge_functions(problem.activation.value, inputs, problem.bias)
+    return partial(ridge_functions, problem.activation.value, with_bias(inputs, problem.bias))
 
 
 def new_inputs(problem: Problem, x: ArrayLike) -> Array:

@@ -11,6 +11,8 @@ from mfpde.problems.geometry import Geometry
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
+MOST_OUTSIDE = 1e-6  # mass of the law that may lie outside the box
+
 
 def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, str]:
     """What stands at the ends of every axis: "closed", "open" or "periodic".
@@ -27,12 +29,25 @@ def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, st
             f"this problem's neurons have the coordinates {list(problem.coords)}, in this order",
             f"mf.Grid({', '.join(f'{c}=…' for c in problem.coords)})",
         )
-    for name, axis in grid.axes.items():
+    low, high = problem.initial.reach(MOST_OUTSIDE)
+    for k, (name, axis) in enumerate(grid.axes.items()):
         check_geometry(name, axis, problem.domain[name])
+        check_reach(name, float(low[k]), float(high[k]), problem.domain[name])
     return {
         name: wall_of(axis, problem.domain[name], problem.entropy)
         for name, axis in grid.axes.items()
     }
+
+
+def check_reach(name: str, low: float, high: float, geometry: Geometry) -> None:
+    """Raise InvalidInput where the initial law lies beyond the ends of the coordinate's space."""
+    beyond = low < geometry.low or high > geometry.high
+    if geometry.kind != "circle" and beyond:
+        raise InvalidInput(
+            f"the initial law reaches from {name} = {low:.4g} to {high:.4g}",
+            f"the coordinate lives on {geometry!r}",
+            "a law within it, such as mf.uniform_box(…), or another domain",
+        )
 
 
 def wall_of(axis: Axis, geometry: Geometry, entropy: float) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator
 from functools import reduce
 
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.flows.agreement import MOST_OUTSIDE
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import Grid
 from mfpde.problems.laws import Law, Point
 from mfpde.problems.problem import Array
 
-MOST_OUTSIDE = 1e-6  # mass of the law that may lie outside the box
-IMAGES = 8  # periods on either side over which a law on the line is wrapped round a circle
+Ends = tuple[float, float]
+
+REST = 1e-15  # mass beyond each end of what is called a law's reach
+PANELS = 8  # into which the reach is divided at most
 NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and cell, by dimension of the factor
 
 
@@ -63,15 +68,17 @@ def product_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
 
 def factor_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Averages of one independent part: a mixture, a point or a density."""
-    if len(law.components) > 1:
+    if law.components[0][1] is not law:
         return mixture_averages(law, axes)
     return deposit(law, axes) if isinstance(law, Point) else quadrature(law, axes)
 
 
 def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes."""
-    low, high = law.support
-    rules = [cell_nodes(axis, low[k], high[k], NODES[len(axes)]) for k, axis in enumerate(axes)]
+    rules = [
+        cell_nodes(axis, *span, NODES[len(axes)])
+        for axis, span in zip(axes, spans(law), strict=True)
+    ]
     averages = np.zeros([axis.cells for axis in axes])
     for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
         columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
@@ -82,21 +89,39 @@ def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
     return averages
 
 
-def cell_nodes(axis: Axis, low: float, high: float, count: int) -> tuple[Array, Array]:
-    """Gauss–Legendre nodes and weights of every cell, cut to [low, high], weights per cell width.
+def spans(law: Law) -> Iterator[tuple[Ends, Ends]]:
+    """Per coordinate the support of a law, and the reach of all but REST of its mass."""
+    for low, high, first, last in zip(*law.support, *law.reach(REST), strict=True):
+        yield (float(low), float(high)), (float(first), float(last))
 
+
+def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int) -> tuple[Array, Array]:
+    """Gauss–Legendre nodes and weights of every cell, cut to the support, weights per cell width.
+
+    Where cells are wider than a PANELS-th of the law's reach (2 standard deviations of a gaussian),
+    they are cut to the reach and divided, or a narrow law would fall between the nodes.
     Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
     """
     unit, weight = np.polynomial.legendre.leggauss(count)
-    images = range(-IMAGES, IMAGES + 1) if axis.is_periodic else range(1)
+    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS))
+    low, high = support if panels == 1 else reach
     nodes, weights = [], []
-    for image in images:
-        shift = image * (axis.high - axis.low)
+    for shift in shifts(axis, reach):
         lower = np.clip(axis.edges[:-1] + shift, low, high)
-        upper = np.clip(axis.edges[1:] + shift, low, high)
-        nodes.append(0.5 * (upper + lower)[:, None] + 0.5 * (upper - lower)[:, None] * unit)
-        weights.append(0.5 * ((upper - lower) / axis.widths)[:, None] * weight)
+        width = (np.clip(axis.edges[1:] + shift, low, high) - lower)[:, None] / panels
+        for panel in range(panels):
+            nodes.append(lower[:, None] + width * (panel + 0.5 * (1 + unit)))
+            weights.append(0.5 * width / axis.widths[:, None] * weight)
     return np.concatenate(nodes, axis=1), np.concatenate(weights, axis=1)
+
+
+def shifts(axis: Axis, reach: Ends) -> Array:
+    """Whole periods by which the axis is moved until it has covered the law's reach; 0 on lines."""
+    if not axis.is_periodic:
+        return np.zeros(1)
+    length = axis.high - axis.low
+    first, last = np.floor((np.array(reach) - axis.low) / length)
+    return length * np.arange(first, last + 1)
 
 
 def deposit(law: Point, axes: tuple[Axis, ...]) -> Array:

@@ -14,14 +14,18 @@ M_ij = ∫∇Φ_i·∇Φ_j dρ p_j, and trace M ≥ λ_max(M). It is linear in �
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
 from mfpde.flows.table import FeatureTable
-from mfpde.grids.grid import Grid, tensor_points
+from mfpde.grids.axis import Axis
+from mfpde.grids.grid import Grid, along, tensor_points
 from mfpde.kernels.moments import moments
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.losses import BoundLoss
@@ -57,17 +61,21 @@ class Interaction(Protocol):
         """V without the penalty at the cell centres, of the grid's shape."""
 
 
-def interaction_of(problem: Problem | KernelProblem, grid: Grid) -> Interaction:
-    """The structure that fits the problem."""
+def interaction_of(
+    problem: Problem | KernelProblem, grid: Grid, walls: Sequence[str]
+) -> Interaction:
+    """The structure that fits the problem; ``walls`` of every axis."""
     if isinstance(problem, KernelProblem):
-        return KernelPairs(problem, grid)
-    return LiftedFeatures(problem, grid) if problem.lifted else PlainFeatures(problem, grid)
+        return KernelPairs(problem, grid, walls)
+    if problem.lifted:
+        return LiftedFeatures(problem, grid, walls)
+    return PlainFeatures(problem, grid, walls)
 
 
 class LiftedFeatures:
     """f = Σ_v ψ(v) A1(v), V = a g(v), g = ψ·slope."""
 
-    def __init__(self, problem: Problem, grid: Grid) -> None:
+    def __init__(self, problem: Problem, grid: Grid, walls: Sequence[str]) -> None:
         first, *others = grid.axes.values()
         self.loss, self.shape = problem.loss, grid.shape
         self.a = first.centres
@@ -79,7 +87,7 @@ class LiftedFeatures:
         self.rows = first.widths * np.stack([np.ones_like(self.a), self.a, self.a**2])
         # |∇Φ_i|² = ψ_i² + a²|∇ψ_i|², summed over samples with weights p_i
         self.values = self.table.squares(problem.weights)
-        self.slopes = drop_squares(problem, points, tensor_points(widths))
+        self.slopes = drop_squares(problem, others, walls[1:])
 
     def observe(self, rho: Array) -> Observation:
         m0, m1, m2 = moments(rho.reshape(len(self.a), -1), self.rows) * self.cells
@@ -96,13 +104,12 @@ class LiftedFeatures:
 class PlainFeatures:
     """f = Σ_θ Φ(θ) ρ(θ), V = Φ·slope."""
 
-    def __init__(self, problem: Problem, grid: Grid) -> None:
+    def __init__(self, problem: Problem, grid: Grid, walls: Sequence[str]) -> None:
         self.loss, self.shape = problem.loss, grid.shape
         self.volumes = grid.volumes.ravel()
         points = grid.points()
         self.table = FeatureTable(problem.phi, points, len(problem.y))
-        widths = tensor_points(tuple(axis.widths for axis in grid.axes.values()))
-        self.slopes = drop_squares(problem, points, widths)
+        self.slopes = drop_squares(problem, tuple(grid.axes.values()), walls)
 
     def observe(self, rho: Array) -> Observation:
         masses = rho.ravel() * self.volumes
@@ -116,7 +123,7 @@ class PlainFeatures:
 class KernelPairs:
     """R = ½mᵀKm − F·m + const, V = Km − F, with the dense matrix of all pairs of cells."""
 
-    def __init__(self, problem: KernelProblem, grid: Grid) -> None:
+    def __init__(self, problem: KernelProblem, grid: Grid, walls: Sequence[str]) -> None:
         if grid.cells > MOST_KERNEL_CELLS:
             raise InvalidInput(
                 f"a kernel between {grid.cells} cells",
@@ -127,8 +134,7 @@ class KernelPairs:
         self.volumes = grid.volumes.ravel()
         points = grid.points()
         self.K, self.F = problem.K(points, points), problem.F(points)
-        widths = tensor_points(tuple(axis.widths for axis in grid.axes.values()))
-        self.slopes = kernel_drop_squares(problem, points, widths)
+        self.slopes = kernel_drop_squares(self.K, tuple(grid.axes.values()), walls)
 
     def observe(self, rho: Array) -> Observation:
         masses = rho.ravel() * self.volumes
@@ -142,32 +148,69 @@ class KernelPairs:
 
 def feature_observation(loss: BoundLoss, prediction: Array, trace: float) -> Observation:
     """Observation of a prediction; ``trace`` is Σ_i p_i ∫|∇Φ_i|²dρ, times the loss's curvature."""
-    bound = loss.smoothness
-    steepest = float(np.max(loss.curvature(prediction) / loss.weights)) if bound is None else bound
+    steepest = steepest_curvature(loss, prediction)
     return Observation(prediction, loss.risk(prediction), trace * steepest, loss.slope(prediction))
 
 
-def drop_squares(problem: Problem, points: Array, widths: Array) -> Array:
-    """Σ_i p_i |∇φ_i|² at ``points`` (N, k), from drops across cells of ``widths`` (N, k); (N,)."""
+def steepest_curvature(loss: BoundLoss, prediction: Array) -> float:
+    """sup ℓ'', or where the loss does not say its largest value at the prediction."""
+    if loss.smoothness is not None:
+        return loss.smoothness
+    if loss.loss.curvature is None:
+        raise InvalidInput(
+            f"the loss {loss.name} has neither smoothness nor curvature",
+            "the length of explicit steps is bounded by it",
+            "mf.Loss(value, slope, smoothness=sup of d²ℓ/df²), or curvature=…",
+        )
+    return float(np.max(loss.loss.curvature(prediction, loss.y)))
+
+
+def neighbours(axis: Axis, wall: str, end: int) -> NDArray[np.intp]:
+    """The cell beyond the lower (−1) or upper (1) face of each; at a closed wall the cell itself.
+
+    Beyond an open wall V goes on as inside: the drop is that to the neighbour inside.
+    """
+    beside = np.arange(axis.cells) + end
+    if wall == "periodic":
+        return beside % axis.cells
+    if wall == "open":
+        beside[-1 if end > 0 else 0] -= 2 * end
+    return np.clip(beside, 0, axis.cells - 1)
+
+
+def faces_of_cells(
+    axes: Sequence[Axis], walls: Sequence[str]
+) -> Iterator[tuple[NDArray[np.intp], Array]]:
+    """For every axis and end: the flat neighbour of each cell, and 1/(2·distance·width), (N,)."""
+    shape = tuple(axis.cells for axis in axes)
+    cells = np.arange(math.prod(shape)).reshape(shape)
+    for k, (axis, wall) in enumerate(zip(axes, walls, strict=True)):
+        for end, distances in ((-1, axis.distances[:-1]), (1, axis.distances[1:])):
+            share = np.ones(shape) * along(0.5 / (distances * axis.widths), k, len(shape))
+            yield np.take(cells, neighbours(axis, wall, end), axis=k).ravel(), share.ravel()
+
+
+def drop_squares(problem: Problem, axes: Sequence[Axis], walls: Sequence[str]) -> Array:
+    """Σ_i p_i |∇φ_i|² per cell, by the squared drops through its faces, (N,).
+
+    With these an upwind step's kernel obeys λ_max(M) ≤ 2∫Σ_i p_i|∇Φ_i|²dρ, whatever the features:
+    mass in a cell moves through faces of that cell only.
+    """
+    points = tensor_points(tuple(axis.centres for axis in axes))
     total = np.zeros(len(points))
     rows = max(1, 2**22 // max(1, len(problem.y)))
-    for start in range(0, len(points), rows):
-        part = slice(start, start + rows)
-        for k in range(points.shape[1]):
-            step = np.zeros_like(widths[part])
-            step[:, k] = 0.5 * widths[part, k]
-            drop = problem.phi(points[part] + step) - problem.phi(points[part] - step)
-            total[part] += np.square(drop / widths[part, k : k + 1]) @ problem.weights
+    for beside, share in faces_of_cells(axes, walls):
+        for start in range(0, len(points), rows):
+            part = slice(start, start + rows)
+            drop = problem.phi(points[beside[part]]) - problem.phi(points[part])
+            total[part] += share[part] * (np.square(drop) @ problem.weights)
     return total
 
 
-def kernel_drop_squares(problem: KernelProblem, points: Array, widths: Array) -> Array:
-    """Σ_k [K(r,r) − 2K(r,l) + K(l,l)]/h_k², r and l the faces of a cell along axis k; (N,)."""
-    total = np.zeros(len(points))
-    for row, (point, width) in enumerate(zip(points, widths, strict=True)):
-        for k in range(len(point)):
-            ends = np.repeat(point[None], 2, axis=0)
-            ends[:, k] += np.array([-0.5, 0.5]) * width[k]
-            gram = problem.K(ends, ends)
-            total[row] += (gram[0, 0] - gram[0, 1] - gram[1, 0] + gram[1, 1]) / width[k] ** 2
+def kernel_drop_squares(K: Array, axes: Sequence[Axis], walls: Sequence[str]) -> Array:
+    """K(r,r) − 2K(r,l) + K(l,l) over d·h, meaned over both faces, summed over axes; (N,)."""
+    own, cells = np.diag(K), np.arange(len(K))
+    total = np.zeros(len(K))
+    for beside, share in faces_of_cells(axes, walls):
+        total += share * (own[beside] - 2 * K[cells, beside] + own)
     return total

@@ -13,7 +13,7 @@ import numpy as np
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.initial import cell_averages
 from mfpde.flows.interaction import interaction_of
-from mfpde.grids.grid import Grid
+from mfpde.grids.grid import Grid, along
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
@@ -54,7 +54,7 @@ class WassersteinFlow:
         self.start, self.outside = cell_averages(problem.initial, grid)
         self.penalty = problem.penalty.value(grid.points()).reshape(grid.shape)
         self.penalty_masses = self.penalty * self.volumes
-        self.interaction = interaction_of(problem, grid)
+        self.interaction = interaction_of(problem, grid, tuple(self.walls.values()))
 
     def field(self, rho: Array) -> Field:
         """Prediction, energy and potential of cell averages ``rho``."""
@@ -73,7 +73,7 @@ class WassersteinFlow:
         total = 0.0
         for k, (name, axis) in enumerate(self.grid.axes.items()):
             squares = np.square(
-                self.drops(field.potential, k, name) / along(axis.distances, k, rho)
+                self.drops(field.potential, k, name) / along(axis.distances, k, rho.ndim)
             )
             lower, upper = np.delete(squares, -1, axis=k), np.delete(squares, 0, axis=k)
             total += 0.5 * float(np.vdot((lower + upper) * self.volumes, rho))
@@ -89,8 +89,3 @@ class WassersteinFlow:
             seam = np.take(potential, [-1], axis=k) - np.take(potential, [0], axis=k)
             first = last = seam
         return np.concatenate([first, inner, last], axis=k)
-
-
-def along(values: Array, k: int, field: Array) -> Array:
-    """``values`` of one axis, shaped to multiply a field of all axes."""
-    return values.reshape([-1 if j == k else 1 for j in range(field.ndim)])

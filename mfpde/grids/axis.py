@@ -144,7 +144,7 @@ def check_ends(lo: float, hi: float, cells: int) -> None:
     """Ends finite and increasing, enough cells."""
     if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):
         raise InvalidInput(f"an axis from {lo} to {hi}", "ends are finite and lo < hi")
-    if int(cells) != cells or cells < FEWEST_CELLS:
+    if not (cells >= FEWEST_CELLS and cells == cells // 1):
         raise InvalidInput(f"cells = {cells}", f"an axis has at least {FEWEST_CELLS} whole cells")
 
 

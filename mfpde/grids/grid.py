@@ -78,3 +78,8 @@ class Grid:
 def tensor_points(centres: tuple[Array, ...]) -> Array:
     """All tuples of one centre per axis, in C order, (cells, D)."""
     return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, len(centres))
+
+
+def along(values: Array, k: int, dimensions: int) -> Array:
+    """``values`` of one axis, shaped to multiply a field of all axes."""
+    return values.reshape([-1 if j == k else 1 for j in range(dimensions)])

@@ -41,7 +41,8 @@ def _limited(left, right, centred, limiter):  # type: ignore[no-untyped-def]
         size = min(centred * abs(left + right), 2.0 * smaller)
     else:  # van Leer's harmonic mean, free of overflow
         larger = max(abs(left), abs(right))
-        size = 2.0 * smaller * larger / (smaller + larger) if larger > 0.0 else 0.0
+        # the quotient first: it is at most 1 after rounding, and so is size at most 2·smaller
+        size = 2.0 * smaller * (larger / (smaller + larger)) if larger > 0.0 else 0.0
     monotone = left * right > 0.0
     return np.copysign(size, left) if monotone else 0.0
 

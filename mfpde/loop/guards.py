@@ -64,10 +64,10 @@ def where(state: State, flow: WassersteinFlow, index: int) -> str:
 
 def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
     """A density that is not finite or below zero; a shorter step may cure it."""
-    lowest = float(np.min(state.rho))  # NaN if any cell is NaN
-    finite = np.isfinite([lowest, state.field.energy, state.field.stiffness]).all()
-    if not (finite and np.isfinite(np.sum(state.rho))):
-        bad = int(np.argmin(np.isfinite(state.rho)))
+    lowest, field = float(np.min(state.rho)), state.field  # NaN if any cell is NaN
+    numbers = [np.sum(state.rho), np.sum(field.potential), field.energy, field.stiffness]
+    if not np.isfinite(numbers).all():
+        bad = int(np.argmin(np.isfinite(state.rho) & np.isfinite(field.potential)))
         return NonFinite(
             f"NonFinite: rho or V is not a number at {where(state, flow, bad)}",
             f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is no number",
@@ -160,5 +160,5 @@ def warn_of_walls(mass: float, state: State) -> None:
             f"{mass:.1e} of the mass lies in the outermost cells at a closed wall of a line, "
             f"t = {state.t:.6g}: the wall holds it there, not the flow; use a wider box"
         ),
-        stacklevel=4,
+        stacklevel=5,
     )

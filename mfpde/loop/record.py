@@ -15,6 +15,7 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import State
 from mfpde.methods.step import Method
+from mfpde.problems.problem import RECORDED
 from mfpde.version import __version__
 
 Keep = Literal["density", "marginals", "last"]
@@ -24,10 +25,19 @@ Watch = Callable[[xr.Dataset], float]
 class Recorder:
     """Appends what is kept of each snapshot; ``dataset`` assembles the run."""
 
-    def __init__(self, flow: WassersteinFlow, method: Method, keep: Keep, watch: Sequence[Watch]):
+    def __init__(
+        self,
+        flow: WassersteinFlow,
+        method: Method,
+        keep: Keep,
+        watch: Sequence[Watch],
+        escaped_tolerance: float,
+    ) -> None:
         if keep not in ("density", "marginals", "last"):
             raise InvalidInput(f"keep = {keep!r}", fix='"density", "marginals" or "last"')
-        self.flow, self.method, self.keep, self.watch = flow, method, keep, tuple(watch)
+        self.flow, self.method, self.keep = flow, method, keep
+        self.watch = checked_watch(watch, flow.grid.coords)
+        self.escaped_tolerance = escaped_tolerance
         self.states: list[dict[str, Any]] = []
         self.last_rho = flow.start
 
@@ -38,8 +48,8 @@ class Recorder:
             row["rho"] = state.rho
         if self.keep == "marginals":
             row |= self.marginals(state)
-        for observer in self.watch:
-            row[getattr(observer, "__name__", "watched")] = observer(self.snapshot(state))
+        for name, observer in self.watch.items():
+            row[name] = float(observer(self.snapshot(state)))
         self.last_rho = state.rho
         self.states.append(row)
 
@@ -72,6 +82,10 @@ class Recorder:
         numbers = {k: v for k, v in self.scalars(state).items() if np.ndim(v) == 0}
         data = shown | numbers | self.edges()
         return xr.Dataset(data, coords=self.coordinates(), attrs=self.provenance())
+
+    def walls(self) -> list[str]:
+        """Names of the walls, in the order of ``escaped_through``."""
+        return [f"{c} {end}" for c in self.flow.grid.coords for end in ("low", "high")]
 
     def edges(self) -> dict[str, Any]:
         """Cell edges of every axis."""
@@ -117,11 +131,11 @@ class Recorder:
             "weight": ("sample", problem.weights),
         }
         data |= self.edges()
-        walls = [f"{c} {end}" for c in flow.grid.coords for end in ("low", "high")]
+        data["escaped_through"] += ({"walls": ", ".join(self.walls())},)
         times = np.array([row["time"] for row in self.states])
         return xr.Dataset(
             data,
-            coords={"time": ("time", times), "wall": ("wall", walls)} | self.coordinates(),
+            coords={"time": ("time", times)} | self.coordinates(),
             attrs=self.provenance()
             | {"steps": steps, "steps_repeated": rejected, "largest_wall_mass": wall_mass},
         )
@@ -141,5 +155,23 @@ class Recorder:
             "quadrature": "centres",
             "energy_promise": self.method.promise,
             "entropy": self.flow.problem.entropy,
+            "escaped_tolerance": self.escaped_tolerance,
             "initial_mass_outside": self.flow.outside,
         }
+
+
+def checked_watch(watch: Sequence[Watch], coords: Sequence[str]) -> dict[str, Watch]:
+    """The observers by name: functions, none named like another or like a part of the run."""
+    taken = RECORDED | set(coords) | {f"{c}_edges" for c in coords}
+    taken |= {f"marginal_{c}" for c in coords}
+    named: dict[str, Watch] = {}
+    for observer in watch:
+        name = getattr(observer, "__name__", "watched")
+        if not callable(observer) or name in taken or name in named:
+            raise InvalidInput(
+                f"watch holds {observer!r}, named {name!r}",
+                "each observer is a function, and its name becomes a variable of the run",
+                "a def with a name that is neither in the run nor given twice",
+            )
+        named[name] = observer
+    return named

@@ -32,6 +32,7 @@ from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
 MOST_HALVINGS = 12
+MOST_STEPS = 10**9  # from one instant to the next; more would never end
 
 
 def solve(
@@ -76,9 +77,13 @@ def solve(
     instants = checked_times(times)
     check_tolerance(escaped_tolerance)
     chosen_method = chosen_for(problem, method)
+    if not isinstance(grid, Grid):
+        raise InvalidInput(f"grid = {grid!r} is not a grid", fix="mf.Grid(a=…, w=…)")
     target = None if to is None else to if isinstance(to, Store) else Store(to)
+    if target is not None:
+        target.check_free()
     flow = WassersteinFlow(problem, grid)
-    recorder = Recorder(flow, chosen_method, keep, watch)
+    recorder = Recorder(flow, chosen_method, keep, watch, escaped_tolerance)
     clock = Loop(flow, chosen_method, escaped_tolerance)
     show = chosen(progress)
     try:
@@ -121,7 +126,7 @@ class Loop:
     def advance(self, instant: float) -> None:
         """One step towards ``instant``, halved while a guard refuses it."""
         before = self.state
-        longest = self.stepper.longest(before.rho, before.field)
+        longest = min(self.stepper.longest(before.rho, before.field), instant - before.t)
         for halvings in range(MOST_HALVINGS + 1):
             dt, t = paced(before.t, instant, longest * 0.5**halvings)
             after = self.stepped(before, dt, t)
@@ -166,7 +171,7 @@ def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
     remaining = instant - t
     count = max(1.0, math.ceil(remaining / longest * (1 - 1e-12))) if longest > 0 else math.inf
     dt = remaining / count
-    if t + dt == t:
+    if t + dt == t or count > MOST_STEPS:
         raise NumericalStop(
             f"the step vanished at t = {t:.6g}",
             f"the method allows dt ≤ {longest:.3g}: velocities grow without bound",
@@ -177,7 +182,10 @@ def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
 
 def checked_times(times: ArrayLike) -> Array:
     """Instants as an array: finite, at least 0, increasing."""
-    instants = np.atleast_1d(np.asarray(times, dtype=float))
+    try:
+        instants = np.atleast_1d(np.asarray(times, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"times = {times!r} are not numbers", str(error)) from error
     good = instants.ndim == 1 and instants.size > 0 and bool(np.isfinite(instants).all())
     if not good or instants[0] < 0 or (np.diff(instants) <= 0).any():
         raise InvalidInput(
@@ -196,6 +204,8 @@ def check_tolerance(tolerance: float) -> None:
 
 def chosen_for(problem: Problem | KernelProblem, method: Method | None) -> Method:
     """The caller's method, or the one that suits the problem."""
+    if not isinstance(problem, Problem | KernelProblem):
+        raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
     if problem.entropy > 0:
         raise NotAvailable(
             f"entropy = {problem.entropy:g}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import xarray as xr
@@ -17,6 +17,7 @@ from mfpde.errors import AlreadyExists, InvalidInput
 from mfpde.version import __version__
 
 MANIFEST = "manifest.json"
+DATA = "out.zarr"
 
 
 class Store:
@@ -24,18 +25,26 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.check_free()
+
+    def check_free(self) -> None:
+        """Raise AlreadyExists if something stands in the run's place."""
         if self.path.exists():
             raise AlreadyExists(
                 f"{self.path} exists", "a result is never overwritten", "another folder, or move it"
             )
 
     def write(self, run: xr.Dataset) -> None:
-        """Write the run, all or nothing."""
-        beside = self.path.with_name(self.path.name + ".unfinished")
-        if beside.exists():
-            shutil.rmtree(beside)
-        beside.mkdir(parents=True)
-        run.to_zarr(beside / "out.zarr", zarr_format=3, consolidated=False)
+        """Write the run, all or nothing.
+
+        Raises:
+            AlreadyExists: when the folder came to be meanwhile.
+        """
+        self.check_free()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
+        beside.chmod(0o755)
+        run.to_zarr(beside / DATA, zarr_format=3, consolidated=False)
         manifest = {"software": f"mfpde {__version__}", "title": run.attrs.get("title", "")}
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         beside.rename(self.path)
@@ -57,8 +66,9 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         InvalidInput: when the folder does not hold a run of this software.
     """
     folder = Path(path)
-    if not (folder / MANIFEST).is_file():
-        raise InvalidInput(
-            f"{folder} holds no run", f"there is no {MANIFEST} in it", "the folder given as to=…"
-        )
-    return xr.open_zarr(folder / "out.zarr", consolidated=False).load()
+    for part in (MANIFEST, DATA):
+        if not (folder / part).exists():
+            raise InvalidInput(
+                f"{folder} holds no run", f"there is no {part} in it", "the folder given as to=…"
+            )
+    return xr.open_zarr(folder / DATA, consolidated=False).load()

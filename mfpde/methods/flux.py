@@ -51,6 +51,7 @@ class FluxDivergence:
 
     def euler(self, rho: Array, field: Field, dt: float) -> Step:
         """ρ − dt·∇·(ρu), and what left."""
+        rho = np.ascontiguousarray(rho)  # the views below must not be copies
         rate = np.zeros_like(rho)
         escaped, carried = {}, 0.0
         for f in self.faces:
@@ -85,4 +86,4 @@ def explicit_limit(cfl: float, emptying: float, stiffness: float) -> float:
     but the residual's equation r' = −Mr stays stiff.
     """
     rate = max(emptying / cfl, stiffness)
-    return 1.0 / rate if rate > 0 else float("inf")
+    return (1 - 1e-12) / rate if rate > 0 else float("inf")  # short of round-off below zero

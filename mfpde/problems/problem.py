@@ -23,6 +23,11 @@ from mfpde.problems.penalties import Penalty, no_penalty
 Array = NDArray[np.float64]
 Features = Callable[[Array], Array]
 
+# Names of the dimensions and variables of a run or a particle flow.
+RECORDED = {"time", "sample", "input", "replica", "particle", "coord", "wall", "x", "y", "weight"}
+RECORDED |= {"rho", "rho_last", "prediction", "risk", "energy", "dissipation", "mass", "position"}
+RECORDED |= {"escaped", "escaped_energy", "escaped_through"}
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class Problem:
@@ -89,15 +94,20 @@ class Problem:
             InvalidInput: for names that are not distinct identifiers, features whose shape does
                 not fit ``loss``, a negative entropy, or a domain that names an unknown coordinate.
         """
+        initial = gaussian() if initial is None else initial
+        penalty = no_penalty if penalty is None else penalty
+        check_kind("loss", loss, BoundLoss)
+        check_kind("initial", initial, Law)
+        check_kind("penalty", penalty, Penalty)
         names, n = checked_coords(coords), len(loss.y)
-        law = (gaussian() if initial is None else initial).on(names)
+        law = initial.on(names)
         check_features(phi, law, names, lifted, n)
         record = {
             "coords": names,
             "phi": phi,
             "dphi": dphi,
             "loss": loss,
-            "penalty": no_penalty if penalty is None else penalty,
+            "penalty": penalty,
             "entropy": checked_entropy(entropy),
             "initial": law,
             "lifted": lifted,
@@ -134,12 +144,11 @@ class Problem:
 def checked_coords(coords: Sequence[str]) -> tuple[str, ...]:
     """The names as a tuple, each an identifier, none twice and none that a run's record uses."""
     names = tuple(coords)
-    reserved = {"time", "sample", "input", "replica", "particle", "coord"}
-    good = all(isinstance(c, str) and c.isidentifier() and c not in reserved for c in names)
+    good = all(isinstance(c, str) and c.isidentifier() and c not in RECORDED for c in names)
     if not names or len(set(names)) != len(names) or not good:
         raise InvalidInput(
             f"coords = {names!r} does not name the coordinates of a neuron",
-            f"names are distinct identifiers, none of {sorted(reserved)}",
+            f"names are distinct identifiers, none of {sorted(RECORDED)}",
             'for instance coords=("a", "w")',
         )
     return names
@@ -162,6 +171,8 @@ def full_domain(
         raise InvalidInput(
             f"domain names {unknown}", f"the coordinates are {list(coords)}", "use these names"
         )
+    for name, geometry in named.items():
+        check_kind(f"domain[{name!r}]", geometry, Geometry)
     return {c: named.get(c, line()) for c in coords}
 
 
@@ -175,6 +186,12 @@ def check_features(phi: Features, law: Law, coords: tuple[str, ...], lifted: boo
             f"with {n} targets it must return {(2, n)}: one feature per point and sample",
             "phi(points (N, k)) -> (N, n), k = D − 1 when lifted",
         )
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Raise InvalidInput unless ``value`` is of its kind."""
+    if not isinstance(value, kind):
+        raise InvalidInput(f"{name} = {value!r}", f"it must be a {kind.__name__}")
 
 
 def finite_array(name: str, value: ArrayLike, dimensions: tuple[int, ...]) -> Array:

@@ -14,7 +14,7 @@ from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import Loss, square
 from mfpde.problems.penalties import Penalty
-from mfpde.problems.problem import Array, Features, Problem, finite_array
+from mfpde.problems.problem import Array, Features, Problem, check_kind, finite_array
 
 
 def two_layer(
@@ -53,6 +53,8 @@ def two_layer(
     Raises:
         InvalidInput: when shapes disagree, a value is not finite, or weights do not sum to 1.
     """
+    check_kind("activation", activation, Activation)
+    check_kind("loss", loss, Loss)
     given = finite_array("x", x, (1, 2))
     inputs = given.reshape(len(given), -1)
     targets = finite_array("y", y, (1,))

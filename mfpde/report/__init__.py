@@ -1,0 +1,163 @@
+"""What a density and its particles show, as a folder: data, tables, figures and a page."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from mfpde.errors import AlreadyExists
+from mfpde.loop.store import store
+from mfpde.problems.problem import Problem
+from mfpde.report import figures
+from mfpde.report.findings import Samples, fitted, found_in, gap_table, summary
+from mfpde.report.page import Table, html_page, run_page
+
+DRAWN_WIDTH = 1000  # particles on top of the density, or the width nearest to it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A density, particles of several widths, and their gaps.
+
+    Attributes:
+        samples: the data.
+        asked: the question, line by line.
+        problem: what was minimised.
+        run: the density.
+        flows: particle flows by width, one for each seed.
+        own: the flow of the density's own cells.
+        gaps: ``findings.gathered`` of these.
+        shown: indices of the times to draw, and at which positions are kept.
+        seconds: what took how long.
+    """
+
+    samples: Samples
+    asked: Mapping[str, str]
+    problem: Problem
+    run: xr.Dataset
+    flows: Mapping[int, Sequence[xr.Dataset]]
+    own: xr.Dataset
+    gaps: xr.Dataset
+    shown: Sequence[int]
+    seconds: Mapping[str, float]
+
+    @property
+    def drawn(self) -> xr.Dataset:
+        """The flow to draw on top of the density."""
+        return self.flows[min(self.flows, key=lambda m: abs(np.log(m / DRAWN_WIDTH)))][0]
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Everything into an existing folder: what was computed, and what it shows.
+
+    density/ (for ``mfpde.load``), flows/*.zarr (positions at the drawn times), comparison.zarr and
+    its last time as comparison.csv, summary.json, figures/*.pdf and *.png, report.html.
+    """
+    store(folder / "density").write(outcome.run)
+    for m, flows in outcome.flows.items():
+        write_flows(folder / "flows" / f"m{m}.zarr", flows, outcome.shown)
+    write_flows(folder / "flows" / "own_cells.zarr", [outcome.own], outcome.shown)
+    outcome.gaps.to_zarr(folder / "comparison.zarr", zarr_format=3, consolidated=False)
+    outcome.gaps.isel(time=-1).to_dataframe().to_csv(folder / "comparison.csv")
+    made = provenance(outcome)
+    found = found_in(outcome.run, outcome.gaps)
+    record = {"asked": dict(outcome.asked), "found": found, "made": made}
+    (folder / "summary.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    page = run_page(
+        outcome.samples.name,
+        summary(outcome.run, outcome.gaps),
+        outcome.asked,
+        Table("At the last time: medians [5 %, 95 %] over seeds.", *gap_table(outcome.gaps)),
+        write_figures(folder / "figures", outcome),
+        outcome.drawn.sizes["particle"],
+        made,
+    )
+    (folder / "report.html").write_text(html_page(page))
+
+
+def write_flows(path: Path, flows: Sequence[xr.Dataset], shown: Sequence[int]) -> None:
+    """Flows of one width, one for each ``seed``, at the times that are drawn."""
+    thin = [flow.isel(time=list(shown)) for flow in flows]
+    each = [name for name, values in thin[0].items() if "time" in values.dims]
+    together = xr.concat(thin, "seed", data_vars=each, coords="minimal", compat="override")
+    together["coord"] = together.coord.astype(object)  # text as zarr specifies it
+    together.to_zarr(path, zarr_format=3, consolidated=False)
+
+
+def write_figures(folder: Path, outcome: Outcome) -> dict[str, bytes]:
+    """Every figure as PDF and PNG; returns the PNGs by name."""
+    folder.mkdir()
+    pictures = {}
+    for name, figure in drawings(outcome).items():
+        pictures[name] = figures.rendered(figure, "png")
+        (folder / f"{name}.png").write_bytes(pictures[name])
+        (folder / f"{name}.pdf").write_bytes(figures.rendered(figure, "pdf"))
+    return pictures
+
+
+def drawings(outcome: Outcome) -> dict[str, figures.Figure]:
+    """The figures by name."""
+    run, gaps, shown = outcome.run, outcome.gaps, outcome.shown
+    widest = outcome.flows[max(outcome.flows)]
+    curves = fitted(outcome.samples, outcome.problem, run, widest, shown)
+    return {
+        "marginals": figures.marginals(run, shown, outcome.drawn),
+        "fit": figures.fit(curves),
+        "history": figures.history(run, gaps),
+        "gap": figures.gap(gaps),
+    }
+
+
+def provenance(outcome: Outcome) -> dict[str, str]:
+    """With what it was made."""
+    run, gaps = outcome.run.attrs, outcome.gaps.attrs
+    return {
+        "software": f"{run['software']} with {run['versions']}",
+        "density": f"{run['method']} on {run['grid']}, {run['steps']} steps",
+        "particles": outcome.own.attrs["method"],
+        "own cells": f"{gaps['own_particles']:,}; {gaps['own_mass_left_out']:.1e} of the mass lies "
+        "in lighter cells, and is left out here and in distances between measures",
+        "time taken": ", ".join(f"{what} {s:.1f} s" for what, s in outcome.seconds.items()),
+    }
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write to, which takes its place ``path`` when all is written, or vanishes."""
+    beside = path.with_name(path.name + ".unfinished")
+    if path.exists():
+        raise AlreadyExists(f"{path} exists", "a result is never overwritten", "another --out")
+    missing = [parent for parent in beside.parents if not parent.exists()]
+    try:
+        beside.mkdir(parents=True)
+    except FileExistsError:
+        raise AlreadyExists(
+            f"{beside} exists",
+            "another run writes there, or was killed while it did",
+            "wait for it, or remove that folder",
+        ) from None
+    try:
+        yield beside
+        beside.rename(path)
+    except BaseException:
+        shutil.rmtree(beside)
+        for parent in missing:
+            parent.rmdir()
+        raise
+
+
+def next_free(name: str) -> Path:
+    """The first of runs/NAME-1, -2, … that nobody has taken."""
+    for number in itertools.count(1):
+        path = Path("runs") / f"{name}-{number}"
+        if not (path.exists() or path.with_name(path.name + ".unfinished").exists()):
+            return path
+    raise AssertionError("numbers do not end")

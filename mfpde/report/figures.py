@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9,
@@ -51,6 +51,7 @@ COLOURS = "viridis"
 LINES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 TAIL = 5e-4  # mass of a coordinate beyond either side of a picture
+ASIDE = 1.08  # in numbers of particles, so that two error bars stay apart
 LONGEST_NAME = 40
 
 
@@ -84,16 +85,14 @@ def rendered(figure: Figure, form: Literal["png", "pdf"]) -> bytes:
 
 
 @styled()
-def marginals(
-    run: xr.Dataset, times: Sequence[int], flow: xr.Dataset | None = None
-) -> Figure:
+def marginals(run: xr.Dataset, times: Sequence[int], flow: xr.Dataset | None = None) -> Figure:
     """Marginal densities of all pairs of coordinates (rows) at stored times (columns).
 
     ``run`` is a density run, ``times`` are indices of its times, ``flow`` holds particles at the
     same times, drawn on top. With a single coordinate: its density, and the particles as a rug.
     """
     names = coordinates(run)
-    pairs = list(combinations(range(len(names)), 2)) or [(0,)]
+    pairs: list[tuple[int, ...]] = [*combinations(range(len(names)), 2)] or [(0,)]
     figure, axes = sheet(
         len(pairs), len(times), 0.4 + 1.55 * len(pairs), sharex="row", sharey="row"
     )
@@ -103,7 +102,7 @@ def marginals(
         top = max(float(density.max()) for density in densities)
         for axis, density, t in zip(row, densities, times, strict=True):
             draw = image if len(pair) == 2 else profile
-            drawn = draw(axis, run, pair, density, top)
+            drawn: Any = draw(axis, run, pair, density, top)
             if flow is not None:
                 points(axis, flow.sel(time=run.time[t], method="nearest"), pair)
             axis.set_xlim(boxes[pair[0]])
@@ -173,7 +172,7 @@ def points(axis: Axes, moment: xr.Dataset, kept: Sequence[int]) -> None:
         axis.plot(position[:, kept[0]], np.full(len(position), below), "|", ms=5, color="0.4")
 
 
-# The fit --------------------------------------------------------------------------------------------
+# The fit ------------------------------------------------------------------------------------------
 
 
 @styled()
@@ -188,26 +187,33 @@ def fit(curves: xr.Dataset) -> Figure:
 
 def curves_over_input(curves: xr.Dataset) -> Figure:
     """The data, f(x) of the density at several times, and particle runs at the last."""
-    figure, axes = sheet(1, 1, 3.4)
-    axis, last = axes[0, 0], curves.sizes["time"] - 1
+    figure, axes = sheet(1, 1, 3.2)
+    axis, count = axes[0, 0], curves.sizes["time"]
     axis.plot(curves.x, curves.y, "o", mfc="none", mec="0.55", mew=0.6, label="data")
-    widest = f"$m = {curves.attrs['width']}$, {curves.sizes['seed']} runs"
-    for k, one in enumerate(curves.particles):
-        label = widest + f", $t = {float(curves.time[last]):.3g}$" if k == 0 else None
-        axis.plot(curves.x_curve, one, "--", color="black", lw=0.6, alpha=0.7, label=label)
-    for t, colour in enumerate(shades(last + 1)):
+    for t, colour in enumerate(reversed(shades(count))):
+        last = t == count - 1
         axis.plot(
             curves.x_curve,
             curves.density[t],
             color=colour,
-            ls=[*LINES[::-1], "-"][(t - last - 1) % 5],
-            lw=1.8 if t == last else 1.2,
+            ls="-" if last else LINES[t % len(LINES)],
+            lw=3.0 if last else 1.2,
             label=f"$t = {float(curves.time[t]):.3g}$, risk {float(curves.risk[t]):.3g}",
         )
+    label = runs_label(curves)
+    for one in curves.particles:
+        axis.plot(curves.x_curve, one, ls=(0, (5, 3)), color="black", lw=0.7, label=label)
+        label = None
     axis.set_xlabel(plain(curves.attrs["x_label"]))
     axis.set_ylabel(plain(curves.attrs["y_label"]))
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def runs_label(curves: xr.Dataset) -> str | None:
+    """What the particle runs are, for a legend."""
+    last = float(curves.time[-1])
+    return f"$m = {curves.attrs['width']}$, {curves.sizes['seed']} runs, $t = {last:.3g}$"
 
 
 def predicted_against_observed(curves: xr.Dataset) -> Figure:
@@ -215,46 +221,48 @@ def predicted_against_observed(curves: xr.Dataset) -> Figure:
     figure, axes = sheet(1, 2, 3.2, sharex=True, sharey=True)
     ends = float(curves.y.min()), float(curves.y.max())
     for axis, t in zip(axes[0], (0, -1), strict=True):
-        axis.plot(ends, ends, color="0.6", lw=0.8, label="prediction = observation")
-        for k, one in enumerate(curves.particles if t == -1 else ()):
-            label = f"$m = {curves.attrs['width']}$, {curves.sizes['seed']} runs"
-            axis.plot(
-                curves.y, one, "x", ms=2.5, mew=0.5, color="0.4", label=label if k == 0 else None
-            )
-        axis.plot(curves.y, curves.density[t], "o", mfc="none", mec="black", mew=0.6, label="density")
+        axis.plot(ends, ends, color="0.6", lw=0.8)
+        axis.plot(
+            curves.y, curves.density[t], "o", mfc="none", mec="black", mew=0.6, label="density"
+        )
         axis.set_title(f"$t = {float(curves.time[t]):.3g}$, risk {float(curves.risk[t]):.3g}")
         axis.set_xlabel(f"observed {plain(curves.attrs['y_label'])}")
+    label = runs_label(curves)
+    for one in curves.particles:
+        axes[0, 1].plot(curves.y, one, "x", ms=2.5, mew=0.4, color="0.5", label=label, zorder=1)
+        label = None
     axes[0, 0].set_ylabel(f"predicted {plain(curves.attrs['y_label'])}")
-    axes[0, 1].legend(loc="best")
+    axes[0, 1].legend()
     return figure
 
 
-# Risk, energy and gaps --------------------------------------------------------------------------------
+# Risk, energy and gaps ----------------------------------------------------------------------------
 
 
 @styled()
 def history(run: xr.Dataset, gaps: xr.Dataset) -> Figure:
-    """Risk and energy against time: the density, and medians and 5-95 % bands of the particles.
+    """Risk, and energy where it differs, against time; and the particles' risk less the density's.
 
-    ``gaps`` is what ``findings.gathered`` returns. Where nothing is penalised the two are one.
+    ``gaps`` is what ``findings.gathered`` returns. Particles: median and 5-95 % band over seeds.
     """
     penalised = not np.allclose(run.energy, run.risk, rtol=1e-12, atol=0)
     shown = {"risk": "risk $R$", "energy": "energy $F$"} if penalised else {"risk": "risk $R = F$"}
-    figure, axes = sheet(1, len(shown), 2.9)
-    for axis, (name, label) in zip(axes[0], shown.items(), strict=True):
-        for width, style in zip(gaps.width.values, styles(gaps.sizes["width"]), strict=True):
-            banded(axis, gaps.time, gaps[name].sel(width=width), style, f"$m = {width}$")
+    figure, axes = sheet(1, len(shown) + 1, 2.7)
+    for axis, (name, label) in zip(axes[0], shown.items(), strict=False):
+        bands(axis, gaps, name)
         axis.plot(run.time, run[name], color="black", lw=1.6, label="density")
-        axis.set_xlabel("time $t$")
         axis.set_ylabel(label)
-    axes[0, -1].legend()
+    bands(axes[0, -1], gaps, "risk_gap")
+    axes[0, -1].axhline(0.0, color="black", lw=1.6)
+    axes[0, -1].set_ylabel(r"risk gap $R_m - R_\rho$")
+    axes[0, 0].legend()
     return figure
 
 
 @styled()
 def gap(gaps: xr.Dataset) -> Figure:
     """Distance of particles from the density, against time and against their number."""
-    figure, axes = sheet(1, 2, 3.1)
+    figure, axes = sheet(1, 2, 3.0)
     gap_over_time(axes[0, 0], gaps)
     gap_over_width(axes[0, 1], gaps)
     return figure
@@ -262,54 +270,64 @@ def gap(gaps: xr.Dataset) -> Figure:
 
 def gap_over_time(axis: Axes, gaps: xr.Dataset) -> None:
     """Prediction gaps of every width and of the grid's own cells, on a logarithmic scale."""
-    for width, style in zip(gaps.width.values, styles(gaps.sizes["width"]), strict=True):
-        values = gaps.prediction_gap.sel(width=width)
-        banded(axis, gaps.time, values, style, f"$m = {width}$")
-    own = gaps.own_prediction_gap[gaps.time > 0]  # at time 0 they are one, to round-off
-    axis.plot(own.time, own, color="black", label="own cells")
+    bands(axis, gaps, "prediction_gap")
+    own = gaps.own_prediction_gap[gaps.time > 0]  # at time 0 they are one, but for the dust
+    axis.plot(own.time, own, color="black", lw=1.6, label="own cells")
     axis.set_yscale("log")
-    axis.set_xlabel("time $t$")
-    axis.set_ylabel("gap of the prediction (RMS, units of $f$)")
-    axis.legend(ncols=2)
+    axis.set_ylabel("prediction gap (RMS, units of $f$)")
+    axis.legend()
 
 
 def gap_over_width(axis: Axes, gaps: xr.Dataset) -> None:
     """Prediction gaps at the last time: to the density, and to its own cells as particles."""
-    m = gaps.width.values.astype(float)
-    last = gaps.isel(time=-1)
-    series = {
-        "prediction_gap": {"fmt": "o-", "color": "black", "label": "to the density"},
-        "sampling_gap": {
-            "fmt": "s--", "color": "0.45", "mfc": "white", "label": "to its own cells",
-        },
-    }  # fmt: skip
-    for name, look in series.items():
-        low, middle, high = band(last[name])
-        axis.errorbar(m, middle, yerr=[middle - low, high - middle], capsize=2, elinewidth=0.8, **look)
-    if len(m) > 1:
-        start = float(band(last.sampling_gap)[1][0])
-        axis.plot(m, start * (m / m[0]) ** -0.5, ":", color="0.3", label="$m^{-1/2}$")
+    m, last = gaps.width.values.astype(float), gaps.isel(time=-1)
+    low, middle, high = band(last.prediction_gap)
+    bars: dict[str, Any] = {"capsize": 2, "elinewidth": 0.8}
+    axis.errorbar(
+        m,
+        middle,
+        [middle - low, high - middle],
+        fmt="o-",
+        color="black",
+        label="particles to density",
+        **bars,
+    )
+    low, middle, high = band(last.sampling_gap)
+    axis.errorbar(
+        m * ASIDE,
+        middle,
+        [middle - low, high - middle],
+        fmt="s--",
+        color="0.45",
+        mfc="white",
+        label="particles to own cells",
+        **bars,
+    )
+    axis.plot(m, middle[0] * (m / m[0]) ** -0.5, ":", color="0.3", label="$m^{-1/2}$")
     own = float(last.own_prediction_gap)
-    axis.axhline(own, color="black", lw=0.8, ls="-.", label="own cells to the density")
+    axis.axhline(own, color="black", lw=0.8, ls="-.", label="own cells to density")
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("number of particles $m$")
-    axis.set_ylabel(f"gap at $t = {float(last.time):.3g}$")
-    axis.legend()
+    axis.set_ylabel(f"prediction gap at $t = {float(last.time):.3g}$")
+    axis.legend(loc="lower left")
 
 
-def banded(axis: Axes, time: xr.DataArray, values: xr.DataArray, style: dict[str, Any], label: str) -> None:
-    """Median over seeds of ``values`` (seed, time) as a line, 5 to 95 % as a band."""
-    low, middle, high = band(values)
-    axis.fill_between(time, low, high, color=style["color"], alpha=0.25, lw=0)
-    axis.plot(time, middle, markevery=5, label=label, **style)
+def bands(axis: Axes, gaps: xr.Dataset, name: str) -> None:
+    """Against time, for every width the median over seeds as a line and 5 to 95 % as a band."""
+    for k, (width, style) in enumerate(zip(gaps.width.values, styles(gaps), strict=True)):
+        low, middle, high = band(gaps[name].sel(width=width))
+        axis.fill_between(gaps.time, low, high, color=style["color"], alpha=0.25, lw=0)
+        axis.plot(gaps.time, middle, markevery=(2 * k, 6), label=f"$m = {width}$", **style)
+    axis.locator_params(axis="x", steps=[1, 2, 4, 5, 10])
+    axis.set_xlabel("time $t$")
 
 
-def styles(count: int) -> list[dict[str, Any]]:
-    """Colour, line and marker of each of several lines."""
+def styles(gaps: xr.Dataset) -> list[dict[str, Any]]:
+    """Colour, line and marker of every width."""
     return [
         {"color": colour, "ls": LINES[k % len(LINES)], "marker": MARKERS[k % len(MARKERS)]}
-        for k, colour in enumerate(shades(count))
+        for k, colour in enumerate(shades(gaps.sizes["width"]))
     ]
 
 

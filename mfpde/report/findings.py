@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mfpde.comparison import compare
+from mfpde.errors import InvalidInput
 from mfpde.measures import coordinates
 from mfpde.prediction import predict
+from mfpde.problems.data import standardise
 from mfpde.problems.problem import Problem
 
 Array = NDArray[np.float64]
@@ -24,15 +27,48 @@ BAND = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True)
-class Units:
-    """What standardised numbers were: inputs x = x_mean + x_std z, targets y = y_mean + y_std z."""
+class Samples:
+    """Standardised data, and what they were: inputs x_mean + x_std x, targets y_mean + y_std y.
 
+    Attributes:
+        name: of the data.
+        x: (n,) or (n, d) inputs; x_mean and x_std are (d,).
+        y: (n,) targets; labels are kept as they were, with y_mean = 0 and y_std = 1.
+        inputs, target: names of the columns.
+    """
+
+    name: str
+    x: Array
+    y: Array
     inputs: tuple[str, ...]
     target: str
-    x_mean: Array  # (d,)
-    x_std: Array  # (d,)
+    x_mean: Array
+    x_std: Array
     y_mean: float
     y_std: float
+
+
+def standardised(
+    name: str, x: Array, y: Array, inputs: Sequence[str], target: str, labels: bool = False
+) -> Samples:
+    """Data with columns of mean 0 and standard deviation 1; targets that are labels stay.
+
+    Raises InvalidInput, with the column's name, for one that is constant.
+    """
+    columns = [standard_column(v, c) for v, c in zip(x.reshape(len(x), -1).T, inputs, strict=True)]
+    z, mean, std = (np.stack(part, axis=-1) for part in zip(*columns, strict=True))
+    own, y_mean, y_std = (y, 0.0, 1.0) if labels else standard_column(y, target)
+    return Samples(
+        name, z.reshape(x.shape), own, tuple(inputs), target, mean, std, float(y_mean), float(y_std)
+    )
+
+
+def standard_column(values: Array, name: str) -> tuple[Array, Array, Array]:
+    """A column with mean 0 and standard deviation 1, its mean, and its standard deviation."""
+    try:
+        return standardise(values)
+    except InvalidInput as error:
+        raise InvalidInput(f"column {name!r}: {error.what}", error.why, error.fix) from error
 
 
 def without_dust(run: xr.Dataset, dust: float = DUST) -> xr.Dataset:
@@ -76,7 +112,7 @@ def gathered(
     """
     light = without_dust(run)
     groups = [*flows.values(), [own]]
-    *found, alone = mapped(lambda flows: gaps_of(run, light, flows), groups)
+    *found, alone = mapped(partial(gaps_of, run, light), groups)
     together = xr.concat(found, xr.DataArray(list(flows), dims="width", name="width"))
     sampling = [
         compare(own, several, only=("prediction_gap",)).prediction_gap.values.T
@@ -107,13 +143,10 @@ def gaps_of(run: xr.Dataset, light: xr.Dataset, flows: Sequence[xr.Dataset]) -> 
     energy = np.full(len(flows), np.nan)
     if few:
         energy[: len(few)] = compare(end, few, only=("energy_distance",)).energy_distance.values[0]
-    numbers = {
-        name: (("seed", "time"), np.array([flow[name].values for flow in flows]))
-        for name in ("risk", "energy")
-    }
-    return over_time.rename(replica="seed").assign(
-        numbers, sliced_w2=("seed", sliced), energy_distance=("seed", energy)
-    )
+    found: dict[str, Any] = {"sliced_w2": ("seed", sliced), "energy_distance": ("seed", energy)}
+    for name in ("risk", "energy"):
+        found[name] = (("seed", "time"), np.array([flow[name].values for flow in flows]))
+    return over_time.rename(replica="seed").assign(found)
 
 
 def band(values: xr.DataArray) -> Array:
@@ -130,11 +163,11 @@ def observed_slope(widths: Array, gaps: Array) -> float:
 
 
 def fitted(
+    samples: Samples,
     problem: Problem,
     run: xr.Dataset,
     flows: Sequence[xr.Dataset],
     times: Sequence[int],
-    units: Units,
 ) -> xr.Dataset:
     """Data and predictions in the data's own units, for ``figures.fit``.
 
@@ -144,27 +177,30 @@ def fitted(
     """
     moments = [run.isel(time=t) for t in times]
     ends = [flow.isel(time=-1) for flow in flows]
-    data = {"y": ("sample", units.y_mean + units.y_std * problem.y)}
-    if problem.inputs.shape[1] == 1:
-        z = drawn_inputs(problem.inputs[:, 0])
-        along, x = "curve", np.array
-        data["x"] = ("sample", units.x_mean[0] + units.x_std[0] * problem.inputs[:, 0])
-        data["x_curve"] = ("curve", units.x_mean[0] + units.x_std[0] * z)
+    one_input = samples.x.ndim == 1
+    if one_input:
+        z = drawn_inputs(samples.x)
         density = [predict(problem, moment, z) for moment in moments]
         particles = [predict(problem, end, z) for end in ends]
     else:
-        along = "sample"
         density = [moment.prediction.values for moment in moments]
         particles = [end.prediction.values for end in ends]
-    data["density"] = (("time", along), units.y_mean + units.y_std * np.array(density))
-    data["particles"] = (("seed", along), units.y_mean + units.y_std * np.array(particles))
-    data["risk"] = ("time", run.risk.values[list(times)])
+    along = "curve" if one_input else "sample"
+    data: dict[str, Any] = {
+        "y": ("sample", samples.y_mean + samples.y_std * samples.y),
+        "density": (("time", along), samples.y_mean + samples.y_std * np.array(density)),
+        "particles": (("seed", along), samples.y_mean + samples.y_std * np.array(particles)),
+        "risk": ("time", run.risk.values[list(times)]),
+    }
+    if one_input:
+        data["x"] = ("sample", samples.x_mean[0] + samples.x_std[0] * samples.x)
+        data["x_curve"] = ("curve", samples.x_mean[0] + samples.x_std[0] * z)
     return xr.Dataset(
         data,
         coords={"time": run.time.values[list(times)]},
         attrs={
-            "x_label": units.inputs[0],
-            "y_label": units.target,
+            "x_label": samples.inputs[0],
+            "y_label": samples.target,
             "width": flows[0].sizes["particle"],
         },
     )
@@ -176,7 +212,7 @@ def drawn_inputs(z: Array) -> Array:
     return np.linspace(z.min() - margin, z.max() + margin, CURVE)
 
 
-# In words -------------------------------------------------------------------------------------------
+# In words -----------------------------------------------------------------------------------------
 
 
 def slopes(gaps: xr.Dataset) -> dict[str, float]:
@@ -187,12 +223,12 @@ def slopes(gaps: xr.Dataset) -> dict[str, float]:
     }
 
 
-def numbers(run: xr.Dataset, gaps: xr.Dataset) -> dict[str, Any]:
+def found_in(run: xr.Dataset, gaps: xr.Dataset) -> dict[str, Any]:
     """What was found, for a program to read; None where there is no number."""
     last = gaps.isel(time=-1)
     own = {name: float(last[name]) for name in gaps.data_vars if str(name).startswith("own_")}
     per_width = {
-        str(width): {name: values(last[name].sel(width=width)) for name in over_seeds(gaps)}
+        str(width): {name: named_band(last[name].sel(width=width)) for name in over_seeds(gaps)}
         for width in gaps.width.values
     }
     found = {
@@ -210,10 +246,10 @@ def numbers(run: xr.Dataset, gaps: xr.Dataset) -> dict[str, Any]:
 
 def over_seeds(gaps: xr.Dataset) -> list[str]:
     """Names of what was measured for every width and seed."""
-    return [str(name) for name, values in gaps.data_vars.items() if "seed" in values.dims]
+    return [str(name) for name in gaps.data_vars if "seed" in gaps[name].dims]
 
 
-def values(of_seeds: xr.DataArray) -> dict[str, float]:
+def named_band(of_seeds: xr.DataArray) -> dict[str, float]:
     """A band under its names."""
     if bool(of_seeds.isnull().all()):
         return {}
@@ -233,45 +269,58 @@ def summary(run: xr.Dataset, gaps: xr.Dataset) -> str:
     medians = band(last.prediction_gap)[1]
     own, widths = float(last.own_prediction_gap), listed(f"{m:,}" for m in gaps.width.values)
     sentences = [
-        f"By t = {float(run.time[-1]):.3g} the risk of the density fell from "
-        f"{float(run.risk[0]):.4g} to {float(run.risk[-1]):.4g}.",
+        f"By t = {float(run.time[-1]):.3g} the risk of the density "
+        f"{'fell' if run.risk[-1] < run.risk[0] else 'rose'} from {float(run.risk[0]):.4g} "
+        f"to {float(run.risk[-1]):.4g}.",
         f"Networks of {widths} neurons end at a distance of {listed(map(short, medians))} from its "
-        f"prediction (root mean square, median of {gaps.sizes['seed']} seeds)"
-        + (f", which falls like m^{found['prediction_gap']:.2f}." if len(medians) > 1 else "."),
-        f"The density's own cells, moved as {gaps.attrs['own_particles']:,} particles, end {short(own)} "
-        "away: this is the error of the grid itself.",
+        f"prediction (root mean square over the samples, median of {gaps.sizes['seed']} seeds)"
+        + (f", which scales like m^{found['prediction_gap']:.2f}." if len(medians) > 1 else "."),
+        f"The density's own cells, moved as {gaps.attrs['own_particles']:,} particles, end "
+        f"{short(own)} away: this is the error of the grid itself.",
     ]
     if own > 0.5 * medians[-1]:
         sentences += ["The widest networks are at this scale: finer cells would bring them closer."]
     if len(medians) > 1:
         sentences += [
-            f"Sampling alone, the distance of the networks from those particles, falls like "
+            "Sampling alone, the distance of the networks from those particles, scales like "
             f"m^{found['sampling_gap']:.2f}; independent draws promise m^-0.5."
         ]
     return " ".join([*sentences, f"{float(run.escaped[-1]):.1e} of the mass left the box."])
 
 
-def width_table(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: for every width, and the own cells, what was found at the last time."""
-    last, names = gaps.isel(time=-1), [n for n in over_seeds(gaps) if n not in ("risk", "energy")]
-    header = ["particles", *(TITLES.get(name, name.replace("_", " ")) for name in names)]
+def gap_table(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what was found at the last time, for every width and the own cells."""
+    last = gaps.isel(time=-1)
+    header = ["particles", *(f"{m:,}" for m in gaps.width.values), "own cells"]
     rows = [
-        [f"{width:,}", *(banded(last[name].sel(width=width)) for name in names)]
-        for width in gaps.width.values
+        [
+            title,
+            *(in_words(last[name].sel(width=width)) for width in gaps.width.values),
+            short(float(last.get(f"own_{name}", np.nan))),
+        ]
+        for name, title in titles(gaps).items()
     ]
-    own = [short(float(last[f"own_{n}"])) if f"own_{n}" in last else "–" for n in names]
-    return header, [*rows, [f"own cells ({gaps.attrs['own_particles']:,})", *own]]
+    return header, rows
 
 
-TITLES = {"prediction_gap": "prediction gap", "sampling_gap": "gap to own cells"}
+def titles(gaps: xr.Dataset) -> dict[str, str]:
+    """What the table shows, in its order: names in ``gaps``, and for a reader."""
+    first = {
+        "risk": "risk",
+        "risk_gap": "risk gap",
+        "prediction_gap": "prediction gap",
+        "sampling_gap": "gap to own cells",
+    }
+    w1 = {name: f"W1 in {name[3:]}" for name in over_seeds(gaps) if name.startswith("w1_")}
+    return first | w1 | {"sliced_w2": "sliced W2", "energy_distance": "energy distance"}
 
 
-def banded(of_seeds: xr.DataArray) -> str:
-    """Median [5 % to 95 %]."""
-    found = values(of_seeds)
+def in_words(of_seeds: xr.DataArray) -> str:
+    """Median [5 %, 95 %]."""
+    found = named_band(of_seeds)
     if not found:
         return "–"
-    return f"{short(found['median'])} [{short(found['low'])}, {short(found['high'])}]"
+    return f"{short(found['median'])} [{found['low']:.2g}, {found['high']:.2g}]"
 
 
 def short(number: float) -> str:

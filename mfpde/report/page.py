@@ -123,21 +123,23 @@ def picture(shown: Picture, number: int) -> str:
 
 
 CAPTIONS = {
-    "marginals": "Marginal densities of the neurons (colours, on a root scale) and {width:,} particles "
-    "started from independent draws (dots). Coordinates are those of standardised data.",
-    "fit": "The data and what the network predicts, in the data's own units: the density at several "
-    "times, and at the last of them every particle run of the widest network.",
-    "history": "Risk and energy against time: the density, and the particles' median with the band from "
-    "the 5 % to the 95 % quantile over seeds. Risk and energy are one where nothing is penalised.",
-    "gap": "Root mean square distance between the predictions of particles and density. Left: against "
-    "time. Right: against the number of particles at the last time; squares measure against "
-    "the density's own cells moved as particles, which leaves the sampling error alone.",
+    "marginals": "Marginal densities of the neurons (colours, on a root scale), and {width:,} "
+    "particles started from independent draws (dots). Coordinates belong to standardised data.",
+    "fit": "The data and what the network predicts, in the data's own units: the density at "
+    "several times, and at the last of them every particle run of the widest network.",
+    "history": "Risk, and energy where neurons are penalised, against time: the density, and the "
+    "particles' median with the band from the 5 % to the 95 % quantile over seeds. Right: the "
+    "particles' risk less the density's.",
+    "gap": "Root mean square distance between the predictions of particles and density. Left: "
+    "against time. Right: against the number of particles at the last time; squares measure "
+    "against the density's own cells moved as particles, which leaves the sampling error alone.",
 }
 ALTS = {
-    "marginals": "Rows of colour maps of the density in every pair of coordinates at successive times, "
-    "with particles on top.",
+    "marginals": "Rows of colour maps of the density in every pair of coordinates at successive "
+    "times, with particles on top.",
     "fit": "Data points with predicted curves, or predictions against observations.",
-    "history": "Falling curves of risk, and of energy, one for the density and one for every width.",
+    "history": "Falling risk against time, one curve for the density and one for every width, and "
+    "their differences.",
     "gap": "Two logarithmic plots of the gap, over time and over the number of particles.",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from mfpde.flows import Field, WassersteinFlow
-from mfpde.methods import Method
+from mfpde.methods.step import Method
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array
@@ -19,7 +19,7 @@ STEP = 2e-3  # of the differences: truncation h⁴/30 and round-off 1e-16/h are 
 
 
 def differences(value: Callable[[Array], Array], points: Array, step: float = STEP) -> Array:
-    """Fourth-order central differences of ``value`` (N, k) -> (N, …) in all k columns, last axis."""
+    """Fourth-order central differences of ``value`` (N, k) -> (N, …), all k columns, last axis."""
 
     def along(k: int) -> Array:
         h = np.zeros(points.shape[1])

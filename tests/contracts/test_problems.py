@@ -58,7 +58,7 @@ def two_layer(activation, loss, d, bias, output_weight):
 
 TWO_LAYER = [
     pytest.param(*member, id="{}-{}-d{}-bias={}-a={}".format(*member))
-    for member in ((s, l, *shape) for s in ACTIVATIONS for l in LOSSES for shape in SHAPES)
+    for member in ((s, loss, *shape) for s in ACTIVATIONS for loss in LOSSES for shape in SHAPES)
 ]
 two_layers = pytest.mark.parametrize(
     ("activation", "loss", "d", "bias", "output_weight"), TWO_LAYER
@@ -108,7 +108,7 @@ def lines(problem):
     return mf.Grid(
         **{
             c: mf.uniform(lo - 0.1, hi + 0.1, n)
-            for c, lo, hi, n in zip(problem.coords, low, high, CELLS)
+            for c, lo, hi, n in zip(problem.coords, low, high, CELLS[: len(low)], strict=True)
         }
     )
 
@@ -133,7 +133,7 @@ def test_full_features_give_the_prediction():
     assert_allclose(flow.field(flow.start).prediction, f, rtol=1e-12, atol=1e-14)
 
 
-# Features of other kinds ---------------------------------------------------------------------------
+# Features of other kinds --------------------------------------------------------------------------
 
 ANGLES = np.arange(5) / 5
 FINE = 2e-4  # step of differences for features with three waves on [0, 1]
@@ -189,9 +189,7 @@ CUSTOM = {
         lambda p, q: np.exp(-((p[:, None] - q) ** 2).sum(-1) / 2),
         lambda p: np.cos(p[:, 0]) * p[:, 1],
         const=2.0,
-        dK=lambda p, q: (
-            -(p[:, None] - q) * np.exp(-((p[:, None] - q) ** 2).sum(-1) / 2)[..., None]
-        ),
+        dK=lambda p, q: -(p[:, None] - q) * np.exp(-((p[:, None] - q) ** 2).sum(-1) / 2)[..., None],
         dF=lambda p: np.column_stack([-np.sin(p[:, 0]) * p[:, 1], np.cos(p[:, 0])]),
         penalty=mf.ridge([0.1, 0.2]),
         initial=mf.gaussian(0.0, 0.5),

@@ -23,7 +23,11 @@ WORLDS: dict[str, Axes] = {
         "u": (mf.stretched(-1, 1.3, 8), LINE),
         "v": (mf.uniform(-0.5, 0.8, 66), mf.interval(-0.5, 0.8)),
     },
-    "closed³": {c: (mf.uniform(-1, 1, n, walls="closed"), LINE) for c, n in zip("uvw", (6, 4, 5))},
+    "closed³": {
+        "u": (mf.uniform(-1, 1, 6, walls="closed"), LINE),
+        "v": (mf.uniform(-1, 1, 4, walls="closed"), LINE),
+        "w": (mf.uniform(-1, 1, 5, walls="closed"), LINE),
+    },
     "circle × half line × open": {
         "u": (mf.periodic(0, 1.5, 6), CIRCLE),
         "v": (mf.stretched(0, 1.3, 5), mf.half_line()),

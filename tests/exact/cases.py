@@ -24,6 +24,12 @@ from exact.solutions import (
 import mfpde as mf
 
 LEAK = 1e-3  # mass a coarse, diffusive run may lose; it counts as error
+THE_PREDICTION_ITSELF = mf.Loss(
+    value=lambda f, y: f,
+    slope=lambda f, y: np.ones_like(f),
+    curvature=lambda f, y: np.zeros_like(f),
+    smoothness=0.0,
+)
 MakeAxis = Callable[[float, float, int], mf.Axis]
 
 
@@ -119,7 +125,7 @@ def gaussian_case(
     )
 
 
-def quadratic_neurons(horizon: float = 0.5) -> Case:
+def quadratic_neurons(horizon: float) -> Case:
     """X2 on three samples from N(0.3, 0.5²)."""
     x, y, p = np.array([0.6, 1.0, -1.2]), np.array([0.3, 0.5, 0.4]), np.array([0.5, 0.3, 0.2])
     start = Normal.isotropic([0.3], 0.5)
@@ -142,7 +148,7 @@ def quadratic_neurons(horizon: float = 0.5) -> Case:
     )
 
 
-def cosine_torus(horizon: float = 4.0) -> Case:
+def cosine_torus(horizon: float) -> Case:
     """X4 from the uniform law, five equally spaced inputs standing for all (exactly)."""
     solution = CosineTorus(target=0.7 * np.exp(0.9j), start=0.0)
     x = 2 * np.pi * np.arange(5) / 5
@@ -190,7 +196,7 @@ def frozen_features(
         ("a", "w")[: len(start.mean)],
         phi=lambda u: potential.value(u)[:, None],
         dphi=None,
-        loss=mf.Loss(value=first, slope=one, curvature=zero, smoothness=0.0)(np.zeros(1)),
+        loss=THE_PREDICTION_ITSELF(np.zeros(1)),
         initial=law_of(start),
     )
     return frozen(problem, potential, start, half, horizon)
@@ -216,21 +222,6 @@ def frozen(
         box=square_box(problem.coords, half),
         horizon=horizon,
     )
-
-
-def first(f: Array, y: Array) -> Array:
-    """The loss f."""
-    return f
-
-
-def one(f: Array, y: Array) -> Array:
-    """Its slope."""
-    return np.ones_like(f)
-
-
-def zero(f: Array, y: Array) -> Array:
-    """Its curvature."""
-    return np.zeros_like(f)
 
 
 RIDGE_DATA = LinearData(

@@ -51,7 +51,7 @@ def test_uniform_widths_are_one_number():
 
 
 def test_stretched_cells_widen_from_the_focus_by_the_ratio():
-    """The edges are focus + s·sinh(ξ): widths at the farther end and at the focus have the ratio."""
+    """Edges are focus + s·sinh(ξ): widths at the farther end and at the focus have the ratio."""
     axis = mf.stretched(-1, 5, 4000, focus=0.5, ratio=6)
     narrowest = axis.centres[np.argmin(axis.widths)]
     assert abs(narrowest - 0.5) <= axis.widths.min()

@@ -29,7 +29,7 @@ def test_points_run_like_a_raveled_field():
     assert points.shape == (120, 3)
     for cell in ((0, 0, 0), (1, 4, 2), (4, 5, 3)):
         flat = np.ravel_multi_index(cell, GRID.shape)
-        assert points[flat].tolist() == [c[i] for c, i in zip(GRID.centres, cell)]
+        assert points[flat].tolist() == [c[i] for c, i in zip(GRID.centres, cell, strict=True)]
 
 
 def test_a_grid_says_its_box_and_memory():

@@ -6,7 +6,7 @@ import numpy as np
 
 import mfpde as mf
 from mfpde.flows import Field, WassersteinFlow
-from mfpde.methods import Method, Step, Stepper
+from mfpde.methods.step import Method, Step, Stepper
 from mfpde.problems.problem import Array
 
 X, Y = np.linspace(-1.0, 1.0, 6), np.array([-1.0, -0.5, -0.4, 0.6, 0.2, 1.5])

@@ -8,7 +8,7 @@ from loop.planted import X, Y, plain, square
 from numpy.testing import assert_allclose
 
 import mfpde as mf
-from mfpde.errors import InvalidInput, NotAvailable
+from mfpde.errors import InvalidInput, NotAvailable, NumericalStop
 from mfpde.loop.solver import paced
 
 
@@ -29,7 +29,7 @@ def test_time_zero_is_the_law_itself():
 
 
 def test_instants_do_not_bend_the_flow():
-    """More instants only shorten steps: the answer at the end moves with the order of the method."""
+    """More instants only shorten steps: the end moves by the error of the steps alone."""
     few, many = (
         mf.solve(plain(), square(7, 32), times=np.linspace(0, 1, n)).prediction[-1] for n in (2, 41)
     )
@@ -49,6 +49,15 @@ def test_steps_are_equal_and_within_the_limit(remaining, longest):
     assert t == instant
     assert_allclose(dts, (instant - 5.0) / len(dts), rtol=1e-6)
     assert len(dts) == max(1, np.ceil((instant - 5.0) / longest * (1 - 1e-12)))
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0])
+@pytest.mark.parametrize("longest", [0.0, 1e-30, 1e-120])
+def test_steps_too_short_to_arrive_stop_in_words(t, longest):
+    """Also at t = 0, where t + dt > t for every dt: no run may take 1e30 steps in silence."""
+    with pytest.raises(NumericalStop) as stop:
+        paced(t, t + 1.0, longest)
+    assert f"t = {t:g}" in str(stop.value)
 
 
 def test_two_identical_calls_agree_bitwise():

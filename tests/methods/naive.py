@@ -4,6 +4,7 @@ Nothing here knows of tiles, views, ghosts or compiled loops. Faces are pairs of
 carries leaves one cell and enters the other.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ def change(rho: Array, x: Array, widths: Array, k: int, limiter: str, around: fl
 
 def line_rate(
     rho: Array, V: Array, axis: Axis, wall: str, limiter: str
-) -> tuple[Array, float, float, float]:
-    """−∂_x(ρu) on one line, the flux out of its lower and upper wall, and the fastest emptying."""
+) -> tuple[Array, float, float, Array]:
+    """−∂_x(ρu) on one line, the fluxes out of its lower and upper wall, every cell's emptying."""
     x, widths, N = axis.centres, np.diff(axis.edges), axis.cells
     around = axis.high - axis.low if wall == "periodic" else 0.0
     s = [change(rho, x, widths, k, limiter, around) for k in range(N)]
@@ -64,17 +65,8 @@ def line_rate(
 
 def lines(shape: tuple[int, ...], k: int) -> Iterator[tuple[int | slice, ...]]:
     """An index for every line along axis k."""
-    others = [range(n) if j != k else [slice(None)] for j, n in enumerate(shape)]
-    yield from (tuple(index) for index in _product(others))
-
-
-def _product(choices: list) -> Iterator[list]:
-    if not choices:
-        yield []
-        return
-    for first in choices[0]:
-        for rest in _product(choices[1:]):
-            yield [first, *rest]
+    whole = [slice(None)]
+    yield from itertools.product(*[range(n) if j != k else whole for j, n in enumerate(shape)])
 
 
 @dataclass
@@ -97,8 +89,9 @@ def rates(flow: WassersteinFlow, rho: Array, V: Array, limiter: str) -> Rates:
             )
             total[index] += rate
             emptying[index] += empties
-            beside = [w.widths[i] for w, i in zip(flow.grid.axes.values(), index) if w is not axis]
-            low, high = low + below * np.prod(beside), high + above * np.prod(beside)
+            every = zip(flow.grid.axes.values(), index, strict=True)
+            area = np.prod([other.widths[i] for other, i in every if other is not axis])
+            low, high = low + below * area, high + above * area
         leaving[name] = (low, high)
     return Rates(total, leaving, emptying)
 
@@ -122,11 +115,27 @@ def potential(flow: WassersteinFlow, rho: Array) -> Array:
     return (phi @ slope + problem.penalty.value(points)).reshape(rho.shape)
 
 
-def heun(
-    flow: WassersteinFlow, rho: Array, dt: float, limiter: str
-) -> tuple[Array, Escaped]:
+def heun(flow: WassersteinFlow, rho: Array, dt: float, limiter: str) -> tuple[Array, Escaped]:
     """½ρ + ½E(E(ρ)), E a forward Euler step at its own potential."""
     first, left = euler(flow, rho, potential(flow, rho), dt, limiter)
     second, then = euler(flow, first, potential(flow, first), dt, limiter)
-    mean = {c: tuple((p + q) / 2 for p, q in zip(left[c], then[c])) for c in left}
+    mean = {c: tuple((p + q) / 2 for p, q in zip(left[c], then[c], strict=True)) for c in left}
     return (rho + second) / 2, mean
+
+
+def tangent_kernel(flow: WassersteinFlow, rho: Array, V: Array) -> Array:
+    """M_ij = Σ_faces area ρ_up/d ΔΦ_i ΔΦ_j of an upwind step, faces at open walls left out."""
+    phi = flow.problem.phi(flow.grid.points()).reshape(*rho.shape, -1)
+    M = np.zeros((phi.shape[-1],) * 2)
+    for k, (name, axis) in enumerate(flow.grid.axes.items()):
+        x, N = axis.centres, axis.cells
+        pairs = [(j, j + 1, x[j + 1] - x[j]) for j in range(N - 1)]
+        if flow.walls[name] == "periodic":
+            pairs.append((N - 1, 0, x[0] - x[-1] + axis.high - axis.low))
+        for index in lines(rho.shape, k):
+            masses = (rho * flow.volumes)[index] / np.diff(axis.edges)
+            for j, m, distance in pairs:
+                up = j if V[index][j] > V[index][m] else m
+                change = phi[index][m] - phi[index][j]
+                M += masses[up] / distance * np.outer(change, change)
+    return M

@@ -6,7 +6,7 @@ should is as suspect as one that does not converge. ``pytest -s tests/orders`` p
     L1       Σ|K| |ρ_K − exact average|
     f        max_i |f_i − exact|
     dF/dt    |central difference of the energy + dissipation|, relative, both the run's own
-    ∫ρ²      its relative loss; a divergence-free flow conserves it
+    L2       relative loss of ∫ρ²; a divergence-free flow conserves it
     q        W_1 between the laws of q = a² − w² at both ends of a run; ReLU conserves it
 """
 
@@ -97,7 +97,7 @@ MEASURES: dict[str, Callable[[str, str, int], float]] = {
     "L1": density_error,
     "f": prediction_error,
     "dF/dt": energy_rate_defect,
-    "∫ρ²": squares_lost,
+    "L2": squares_lost,
     "q": law_of_q_moved,
 }
 
@@ -181,10 +181,10 @@ ROWS = [
     Row("tanh, ridge", "dF/dt", "muscl vanleer", DOUBLING, 2.15, 0.1, 7e-4),
     Row("tanh, ridge", "dF/dt", "muscl minmod", DOUBLING, 1.95, 0.1, 1.8e-3),
     # A divergence-free flow keeps ∫ρ²: muscl's leading error disperses, it does not dissipate.
-    Row("X1", "∫ρ²", "upwind", DOUBLING, 1.0, 0.1, 7.5e-3),
-    Row("X1", "∫ρ²", "muscl", DOUBLING, 3.0, 0.15, 9.5e-6),
-    Row("X1", "∫ρ²", "muscl vanleer", DOUBLING, 2.95, 0.15, 1.8e-5),
-    Row("X1", "∫ρ²", "muscl minmod", DOUBLING, 2.1, 0.1, 2e-4),
+    Row("X1", "L2", "upwind", DOUBLING, 1.0, 0.1, 7.5e-3),
+    Row("X1", "L2", "muscl", DOUBLING, 3.0, 0.15, 9.5e-6),
+    Row("X1", "L2", "muscl vanleer", DOUBLING, 2.95, 0.15, 1.8e-5),
+    Row("X1", "L2", "muscl minmod", DOUBLING, 2.1, 0.1, 2e-4),
     # ReLU's velocity jumps where w = 0, and with it the density.
     Row("ReLU", "q", "upwind", DOUBLING, 1.05, 0.1, 3.4e-3),
     Row("ReLU", "q", "muscl", DOUBLING, 1.5, 0.1, 6.5e-4),

@@ -1,0 +1,1 @@
+"""WHAT is minimised: pointwise definitions only."""
