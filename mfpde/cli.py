@@ -28,7 +28,7 @@ import xarray as xr
 import mfpde as mf
 import particle_ref as pr
 from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NumericalStop
-from mfpde.fitting import grid_on
+from mfpde.loop.box import grid_on
 from mfpde.loop.solver import chosen_for
 from mfpde.measures import as_measure
 from mfpde.problems.activations import ACTIVATIONS

@@ -114,8 +114,6 @@ def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> Numer
     """More than ``tolerance`` left through open walls."""
     if state.lost <= tolerance:
         return None
-    box = wider_box(flow, state.escaped)
-    named = ", ".join(f"{c}=({lo:.4g}, {hi:.4g})" for c, (lo, hi) in box.items())
     error = MassEscaped(
         f"MassEscaped: {state.lost:.2e} of the mass left the box by t = {state.t:.6g}, "
         f"step {state.step}",
@@ -123,9 +121,9 @@ def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> Numer
         + ", ".join(
             f"{c}: {lo:.1e} below, {hi:.1e} above" for c, (lo, hi) in state.escaped.items()
         ),
-        f"the box {named}, or mf.fit_grid(problem, horizon=…)",
+        "a wider box: mf.fit_grid(problem, horizon=…)",
     )
-    error.box = box
+    error.box = wider_box(flow, state.escaped)
     return error
 
 
@@ -160,5 +158,5 @@ def warn_of_walls(mass: float, state: State) -> None:
             f"{mass:.1e} of the mass lies in the outermost cells at a closed wall of a line, "
             f"t = {state.t:.6g}: the wall holds it there, not the flow; use a wider box"
         ),
-        stacklevel=5,
+        stacklevel=6,
     )

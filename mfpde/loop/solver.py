@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from mfpde.errors import InvalidInput, NotAvailable, NumericalStop
+from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NotAvailable, NumericalStop
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
+from mfpde.loop.box import holding_box
 from mfpde.loop.guards import (
     WALL_MASS,
     State,
@@ -23,7 +24,7 @@ from mfpde.loop.guards import (
     wall_mass,
     warn_of_walls,
 )
-from mfpde.loop.progress import Progress, chosen
+from mfpde.loop.progress import Progress, chosen, silent
 from mfpde.loop.record import Keep, Recorder, Watch
 from mfpde.loop.store import Store
 from mfpde.methods.muscl import muscl
@@ -82,10 +83,36 @@ def solve(
     target = None if to is None else to if isinstance(to, Store) else Store(to)
     if target is not None:
         target.check_free()
-    flow = WassersteinFlow(problem, grid)
-    recorder = Recorder(flow, chosen_method, keep, watch, escaped_tolerance)
-    clock = Loop(flow, chosen_method, escaped_tolerance)
     show = chosen(progress)
+    try:
+        run = evolved(problem, grid, chosen_method, instants, watch, keep, escaped_tolerance, show)
+    except NumericalStop as stop:
+        if isinstance(stop, MassEscaped):
+            name_box(stop, problem, grid, chosen_method, instants[-1])
+        if target is not None:
+            target.write(stop.last)
+        kept = f"last good state at t = {float(stop.last.time[-1]):.6g}"
+        stop.keep(kept + (f" in {target.path}" if target else ", as error.last"))
+        raise
+    if target is not None:
+        target.write(run)
+    return run
+
+
+def evolved(
+    problem: Problem | KernelProblem,
+    grid: Grid,
+    method: Method,
+    instants: Array,
+    watch: Sequence[Watch] = (),
+    keep: Keep = "density",
+    escaped_tolerance: float = 1e-6,
+    show: Progress = silent,
+) -> xr.Dataset:
+    """The run itself; a stop carries it as far as it came."""
+    flow = WassersteinFlow(problem, grid)
+    recorder = Recorder(flow, method, keep, watch, escaped_tolerance)
+    clock = Loop(flow, method, escaped_tolerance)
     try:
         for instant in instants:
             while clock.state.t < instant:
@@ -96,15 +123,30 @@ def solve(
         if not recorder.states or recorder.states[-1]["time"] < clock.state.t:
             recorder.append(clock.state)
         stop.last = clock.finish(recorder)
-        if target is not None:
-            target.write(stop.last)
-        kept = f"last good state at t = {clock.state.t:.6g}"
-        stop.keep(kept + (f" in {target.path}" if target else ", as error.last"))
         raise
-    run = clock.finish(recorder)
-    if target is not None:
-        target.write(run)
-    return run
+    return clock.finish(recorder)
+
+
+def name_box(
+    stop: MassEscaped,
+    problem: Problem | KernelProblem,
+    grid: Grid,
+    method: Method,
+    horizon: float,
+) -> None:
+    """Put into the error the box that holds the mass to the end, found by coarse pilots."""
+    cells = dict(zip(grid.coords, grid.shape, strict=True))
+    try:
+        box = holding_box(evolved, problem, stop.box, cells, horizon, method)
+    except MfpdeError as error:
+        stop.fix = error.fix
+        return
+    stop.box = {
+        c: (min(low, grid.box[c][0]), max(high, grid.box[c][1])) for c, (low, high) in box.items()
+    }
+    stop.fix = "the box " + ", ".join(
+        f"{c}=({low:.4g}, {high:.4g})" for c, (low, high) in stop.box.items()
+    )
 
 
 class Loop:

@@ -144,7 +144,7 @@ def test_the_box_named_after_an_escape_holds_the_mass(name):
     assert run.escaped[-1] <= 1e-6
 
 
-def test_only_leaking_sides_are_moved():
+def test_it_is_the_leaking_side_that_is_moved():
     """All neurons drift upwards: V = −3w."""
     drift = mf.kernel_problem(
         ("w",), lambda p, q: 0 * p @ q.T, lambda p: 3 * p[:, 0], initial=mf.gaussian(0, 0.3)
@@ -153,8 +153,8 @@ def test_only_leaking_sides_are_moved():
     with pytest.raises(MassEscaped) as stop:
         mf.solve(drift, grid, times=[0, 5.0])
     low, high = stop.value.box["w"]
-    assert low == -2
-    assert high > 4
+    assert high > 3 * 5.0  # where the mass arrives
+    assert -2 - low < 0.1 * (high - 4)  # the other side moves by the pilot's cells and margin
     run = mf.solve(drift, grid, times=[0, 5.0], escaped_tolerance=1.0)
     assert run.escaped[-1] > 0.99
     assert abs(run.mass + run.escaped - 1).max() < 1e-12
