@@ -8,6 +8,7 @@ from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure
 from mfpde.methods.muscl import muscl
+from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
 from mfpde.problems.activations import (
@@ -74,6 +75,7 @@ __all__ = [
     "relu",
     "ridge",
     "shell",
+    "semi_lagrangian",
     "sigmoid",
     "softplus",
     "solve",

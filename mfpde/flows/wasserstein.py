@@ -6,13 +6,16 @@ F(m) = R(m) + Σ reg_K m_K and V_K = ∂F/∂m_K exactly, so a flux that runs do
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.initial import cell_averages
 from mfpde.flows.interaction import interaction_of
+from mfpde.flows.quadrature import CENTRES, point_values
 from mfpde.grids.grid import Grid, along
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -27,14 +30,21 @@ class Field:
         risk: R(f).
         energy: R + ∫reg dρ.
         stiffness: an upper estimate of the residual's fastest rate, 1/time.
-        potential: V at the cell centres, of the grid's shape.
+        response: what the potential is made of: the risk's slope (n,), or Kρ (cells,).
+        exerted: computes ``potential``.
     """
 
     prediction: Array
     risk: float
     energy: float
     stiffness: float
-    potential: Array
+    response: Array
+    exerted: Callable[[], Array]
+
+    @cached_property
+    def potential(self) -> Array:
+        """V at the cell centres, of the grid's shape; computed when first asked for."""
+        return self.exerted()
 
 
 class WassersteinFlow:
@@ -42,13 +52,16 @@ class WassersteinFlow:
 
     Attributes:
         problem, grid: what and where.
+        quadrature: order of the masses integrals are made of; 2 is cell averages at the centres.
         walls: "closed", "open" or "periodic" for every axis.
         volumes: cell volumes, of the grid's shape.
         outside: mass of the initial law left outside the box, before normalising.
     """
 
-    def __init__(self, problem: Problem | KernelProblem, grid: Grid) -> None:
-        self.problem, self.grid = problem, grid
+    def __init__(
+        self, problem: Problem | KernelProblem, grid: Grid, quadrature: int = CENTRES
+    ) -> None:
+        self.problem, self.grid, self.quadrature = problem, grid, quadrature
         self.walls = resolved_walls(problem, grid)
         self.volumes = grid.volumes
         self.start, self.outside = cell_averages(problem.initial, grid)
@@ -58,11 +71,20 @@ class WassersteinFlow:
 
     def field(self, rho: Array) -> Field:
         """Prediction, energy and potential of cell averages ``rho``."""
-        seen = self.interaction.observe(rho)
-        potential = self.interaction.potential(seen)
-        potential += self.penalty
-        energy = seen.risk + float(np.vdot(self.penalty_masses, rho))
-        return Field(seen.prediction, seen.risk, energy, seen.stiffness, potential)
+        values = self.point_values(rho)
+        seen = self.interaction.observe(values)
+        energy = seen.risk + float(np.vdot(self.penalty_masses, values))
+
+        def exerted() -> Array:
+            return self.interaction.potential(seen) + self.penalty
+
+        return Field(
+            seen.prediction, seen.risk, energy, seen.stiffness, seen.response, exerted
+        )
+
+    def point_values(self, rho: Array) -> Array:
+        """What, times the cell volumes, integrals are made of."""
+        return point_values(rho, tuple(self.walls.values()), self.quadrature)
 
     def mass(self, rho: Array) -> float:
         """Σ ρ_K |K|."""

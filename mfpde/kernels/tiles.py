@@ -15,6 +15,7 @@ from mfpde.kernels.compiling import compiled
 
 WIDTH = 64
 CLOSED, OPEN, PERIODIC = 0, 1, 2
+WALL = {"closed": CLOSED, "open": OPEN, "periodic": PERIODIC}
 COPIED, EXTENDED, MIRRORED = 0, 1, 2
 
 

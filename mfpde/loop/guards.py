@@ -65,7 +65,7 @@ def where(state: State, flow: WassersteinFlow, index: int) -> str:
 def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
     """A density that is not finite or below zero; a shorter step may cure it."""
     lowest, field = float(np.min(state.rho)), state.field  # NaN if any cell is NaN
-    numbers = [np.sum(state.rho), np.sum(field.potential), field.energy, field.stiffness]
+    numbers = [np.sum(state.rho), np.sum(field.response), field.energy, field.stiffness]
     if not np.isfinite(numbers).all():
         bad = int(np.argmin(np.isfinite(state.rho) & np.isfinite(field.potential)))
         return NonFinite(

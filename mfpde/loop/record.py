@@ -152,7 +152,7 @@ class Recorder:
             "grid": repr(self.flow.grid),
             "method": self.method.call,
             "order": self.method.order,
-            "quadrature": "centres",
+            "quadrature": self.flow.quadrature,
             "energy_promise": self.method.promise,
             "entropy": self.flow.problem.entropy,
             "escaped_tolerance": self.escaped_tolerance,

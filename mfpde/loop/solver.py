@@ -28,6 +28,7 @@ from mfpde.loop.progress import Progress, chosen, silent
 from mfpde.loop.record import Keep, Recorder, Watch
 from mfpde.loop.store import Store
 from mfpde.methods.muscl import muscl
+from mfpde.methods.semi_lagrangian import obstacle, semi_lagrangian
 from mfpde.methods.step import Method, Stepper
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -52,7 +53,8 @@ def solve(
     Args:
         problem: what is minimised.
         grid: where the density lives.
-        method: how to step; None chooses ``mf.muscl()``.
+        method: how to step; None chooses ``mf.semi_lagrangian()`` where it can step, else
+            ``mf.muscl()``.
         times: instants to keep, increasing, from 0 on; the law itself stands at time 0. Steps land
             on them exactly.
         watch: pure functions of a snapshot (a Dataset with rho, prediction, risk, …) that return
@@ -77,9 +79,9 @@ def solve(
     """
     instants = checked_times(times)
     check_tolerance(escaped_tolerance)
-    chosen_method = chosen_for(problem, method)
     if not isinstance(grid, Grid):
         raise InvalidInput(f"grid = {grid!r} is not a grid", fix="mf.Grid(a=…, w=…)")
+    chosen_method = chosen_for(problem, grid, method)
     target = None if to is None else to if isinstance(to, Store) else Store(to)
     if target is not None:
         target.check_free()
@@ -110,7 +112,7 @@ def evolved(
     show: Progress = silent,
 ) -> xr.Dataset:
     """The run itself; a stop carries it as far as it came."""
-    flow = WassersteinFlow(problem, grid)
+    flow = WassersteinFlow(problem, grid, method.quadrature)
     recorder = Recorder(flow, method, keep, watch, escaped_tolerance)
     clock = Loop(flow, method, escaped_tolerance)
     try:
@@ -137,7 +139,8 @@ def name_box(
     """Put into the error the box that holds the mass to the end, found by coarse pilots."""
     cells = dict(zip(grid.coords, grid.shape, strict=True))
     try:
-        box = holding_box(evolved, problem, stop.box, cells, horizon, method)
+        smeared = method if method.promise == "monotone" else muscl()
+        box = holding_box(evolved, problem, stop.box, cells, horizon, smeared)
     except MfpdeError as error:
         stop.fix = error.fix
         return
@@ -171,7 +174,10 @@ class Loop:
         longest = min(self.stepper.longest(before.rho, before.field), instant - before.t)
         for halvings in range(MOST_HALVINGS + 1):
             dt, t = paced(before.t, instant, longest * 0.5**halvings)
-            after = self.stepped(before, dt, t)
+            after, error = self.stepped(before, dt, t)
+            if error > 1.0 and halvings < MOST_HALVINGS:  # the method's own estimate of it
+                self.rejected += 1
+                continue
             trouble = unsound(after, self.flow, self.method, dt) or energy_rise(
                 before, after, self.scale, self.method, dt
             )
@@ -185,8 +191,8 @@ class Loop:
         self.state = after
         self.watch_walls()
 
-    def stepped(self, before: State, dt: float, t: float) -> State:
-        """The state after one step of the method."""
+    def stepped(self, before: State, dt: float, t: float) -> tuple[State, float]:
+        """The state after one step of the method, and the error it estimates."""
         with np.errstate(all="ignore"):  # the guards look at the outcome
             step = self.stepper.step(before.rho, before.field, dt)
             field = self.flow.field(step.rho)
@@ -194,7 +200,8 @@ class Loop:
             c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
             for c, (low, high) in step.escaped.items()
         }
-        return State(t, before.step + 1, step.rho, field, escaped, before.carried + step.carried)
+        carried = before.carried + step.carried
+        return State(t, before.step + 1, step.rho, field, escaped, carried), step.error
 
     def watch_walls(self) -> None:
         """Record, and say once, that mass lies at a closed wall of a line."""
@@ -244,7 +251,9 @@ def check_tolerance(tolerance: float) -> None:
         raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
 
 
-def chosen_for(problem: Problem | KernelProblem, method: Method | None) -> Method:
+def chosen_for(
+    problem: Problem | KernelProblem, grid: Grid, method: Method | None
+) -> Method:
     """The caller's method, or the one that suits the problem."""
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
@@ -256,4 +265,6 @@ def chosen_for(problem: Problem | KernelProblem, method: Method | None) -> Metho
         )
     if method is not None and not isinstance(method, Method):
         raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl() or mf.upwind()")
-    return method or muscl()
+    if method is not None:
+        return method
+    return muscl() if obstacle(problem, grid) else semi_lagrangian()

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
+from mfpde.flows.quadrature import point_values
 
 Array = NDArray[np.float64]
 
@@ -112,16 +113,11 @@ def _single_time(snapshot: xr.Dataset) -> xr.Dataset:
 
 def _cell_masses(moment: xr.Dataset) -> Array:
     """Masses rho * volume of the cells, shaped as the grid."""
-    quadrature = moment.attrs.get("quadrature")
-    if quadrature != "centres":
-        raise InvalidInput(
-            f"this run integrates by the quadrature {quadrature!r}",
-            "only masses at the cell centres are known here, and others would not reproduce its "
-            "prediction",
-            'a run whose attribute quadrature is "centres"',
-        )
-    widths = [np.diff(moment[f"{name}_edges"].values) for name in coordinates(moment)]
-    density = moment["rho"].values.astype(np.float64)
+    names = coordinates(moment)
+    widths = [np.diff(moment[f"{name}_edges"].values) for name in names]
+    walls = tuple(str(moment[name].attrs["wall_low"]) for name in names)
+    density = moment["rho"].transpose(*names).values.astype(np.float64)
+    density = point_values(density, walls, int(moment.attrs["quadrature"]))
     roundoff = (density < 0) & (density >= -ROUNDOFF * density.max(initial=0.0))
     return np.where(roundoff, 0.0, density) * reduce(np.multiply.outer, widths)
 

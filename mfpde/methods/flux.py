@@ -11,12 +11,10 @@ import numpy as np
 
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
-from mfpde.kernels.tiles import CLOSED, OPEN, PERIODIC, axis_view
+from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.kernels.transport import outflow, transport
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
-
-WALL = {"closed": CLOSED, "open": OPEN, "periodic": PERIODIC}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from mfpde.flows.quadrature import CENTRES
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.problems.problem import Array
 
@@ -24,11 +25,14 @@ class Step:
         rho: cell averages, of the grid's shape.
         escaped: mass that left, by coordinate: (lower wall, upper wall).
         carried: the energy that mass took along, ∫V dm.
+        error: estimated error of the step over what is allowed; above 1 it is repeated with half
+            its length.
     """
 
     rho: Array
     escaped: dict[str, tuple[float, float]]
     carried: float
+    error: float = 0.0
 
 
 class Stepper(Protocol):
@@ -53,6 +57,7 @@ class Method:
         promise: of the energy: "exact" (the dissipation identity holds to round-off), "monotone"
             (it never rises), "order" (it follows the flow to the method's order), or "none".
         begin: binds the method to a flow.
+        quadrature: order of the masses that prediction and energy are made of.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Method:
     limit: str
     promise: Promise
     begin: Callable[[WassersteinFlow], Stepper]
+    quadrature: int = CENTRES
 
     @property
     def call(self) -> str:

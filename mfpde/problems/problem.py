@@ -133,6 +133,13 @@ class Problem:
         return self.loss.weights
 
     @property
+    def directions(self) -> Array:
+        """(n, k) of a two-layer network: z = v·direction, the bias's direction being 1."""
+        return (
+            np.column_stack([self.inputs, np.ones(len(self.inputs))]) if self.bias else self.inputs
+        )
+
+    @property
     def dimension(self) -> int:
         """The number D of coordinates of a neuron."""
         return len(self.coords)

@@ -1,0 +1,82 @@
+"""Coefficients of the remap, the switches and the interpolation, from exact rational arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@cache
+def lagrange(nodes: int) -> tuple[tuple[tuple[Fraction, ...], ...], ...]:
+    """Monomial coefficients of ℓ_i(s + ξ) in ξ for nodes 0, …, nodes − 1 and every s; [s][i][q]."""
+    return tuple(tuple(_shifted_basis(i, s, nodes) for i in range(nodes)) for s in range(nodes - 1))
+
+
+def _shifted_basis(i: int, s: int, nodes: int) -> tuple[Fraction, ...]:
+    """Coefficients of Π_{j≠i} (s + ξ − j)/(i − j)."""
+    product = [Fraction(1)]
+    for j in range(nodes):
+        if j != i:
+            scale = Fraction(1, i - j)
+            constant = [c * (s - j) * scale for c in product] + [Fraction(0)]
+            linear = [Fraction(0)] + [c * scale for c in product]
+            product = [c + d for c, d in zip(constant, linear, strict=True)]
+    return tuple(product)
+
+
+@cache
+def remap_table(order: int) -> Array:
+    """Mass left of ξ in cell s of ``order`` cells: Σ_m ρ_m Σ_q table[s, m, q] ξ^(q+1).
+
+    The primitive is the polynomial of degree ``order`` through order + 1 faces; (order,)*3.
+    """
+    basis = lagrange(order + 1)
+    table = np.empty((order, order, order))
+    for s in range(order):
+        for m in range(order):
+            for q in range(1, order + 1):
+                table[s, m, q - 1] = float(sum(basis[s][i][q] for i in range(m + 1, order + 1)))
+    return table
+
+
+@cache
+def interpolation_table(degree: int) -> Array:
+    """Polynomial through degree + 1 nodes on interval s: Σ_i v_i Σ_q table[s, i, q] ξ^q."""
+    return np.array([[[float(c) for c in row] for row in part] for part in lagrange(degree + 1)])
+
+
+@cache
+def switch_weights(order: int) -> tuple[Array, Array]:
+    """Weights g of G_f = Σ_m g_m (ρ_{f+m} − ρ_{f−1−m}): value ← value + G_{k+1} − G_k.
+
+    First from averages to points: asinh(δ/2)/(δ/2) = 1 − δ²/24 + 3δ⁴/640 − …, then from points to
+    averages, its reciprocal, both cut after δ^(order − 1).
+    """
+    terms = (order - 1) // 2
+    to_points = [
+        Fraction((-1) ** k * factorial(2 * k), 16**k * factorial(k) ** 2 * (2 * k + 1))
+        for k in range(terms + 1)
+    ]
+    to_averages = [Fraction(1)]
+    for k in range(1, terms + 1):
+        products = (to_points[j] * to_averages[k - j] for j in range(1, k + 1))
+        to_averages.append(-sum(products, Fraction(0)))
+    return _odd_differences(to_points[1:]), _odd_differences(to_averages[1:])
+
+
+def _odd_differences(coefficients: list[Fraction]) -> Array:
+    """Σ_k c_k δ^(2k+1) at a face as weights on ρ_{f+m} − ρ_{f−1−m}, m = 0, 1, …"""
+    terms = len(coefficients)
+    weights = [Fraction(0)] * terms
+    for k, c in enumerate(coefficients):
+        n = 2 * k + 1  # δ^n at a face: Σ_i (−1)^i C(n, i) ρ at distance n/2 − i
+        for i in range(k + 1):
+            binomial = Fraction(factorial(n), factorial(i) * factorial(n - i))
+            weights[k - i] += c * (-1) ** i * binomial
+    return np.array([float(w) for w in weights])
