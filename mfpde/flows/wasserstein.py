@@ -78,9 +78,7 @@ class WassersteinFlow:
         def exerted() -> Array:
             return self.interaction.potential(seen) + self.penalty
 
-        return Field(
-            seen.prediction, seen.risk, energy, seen.stiffness, seen.response, exerted
-        )
+        return Field(seen.prediction, seen.risk, energy, seen.stiffness, seen.response, exerted)
 
     def point_values(self, rho: Array) -> Array:
         """What, times the cell volumes, integrals are made of."""

@@ -251,9 +251,7 @@ def check_tolerance(tolerance: float) -> None:
         raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
 
 
-def chosen_for(
-    problem: Problem | KernelProblem, grid: Grid, method: Method | None
-) -> Method:
+def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | None) -> Method:
     """The caller's method, or the one that suits the problem."""
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
