@@ -12,7 +12,7 @@ import numpy as np
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.tiles import PERIODIC
 
-ADVANCE = 0.1  # the largest |v'|·dτ of one Runge–Kutta step
+ADVANCE = 0.05  # the largest |v'|·dτ of one Runge–Kutta step
 
 
 def _local_polynomials(v, table, wall, coefficients):  # type: ignore[no-untyped-def]
@@ -73,7 +73,7 @@ back = compiled(_back)
 
 
 def _feet_at(v, start, taus, table, wall, result):  # type: ignore[no-untyped-def]
-    """Feet ``result`` (K, outer, N + 1, inner) at signed times ``taus`` (K,) from ``start`` (N + 1,).
+    """Feet ``result`` (K, outer, N + 1, inner) at signed times ``taus`` from ``start`` (N + 1,).
 
     v: face velocities (outer, N + 1, inner) in cells per unit of τ. ``taus`` are sorted by size
     within each sign: each foot is traced on from the one before.
@@ -112,39 +112,26 @@ feet_at = compiled(_feet_at)
 def _march(kinks, pieces, x, tau):  # type: ignore[no-untyped-def]
     """The foot of x after τ of dx/dτ = −v, v = pieces[m] between kinks[m − 1] and kinks[m].
 
-    A kink that backward characteristics run into from both sides is where a gap opens: feet rest.
+    Pieces between equal kinks do not count. A kink that backward characteristics run into from
+    both sides is where a gap opens: feet rest there. They rest too where both sides run away: the
+    middle of what the kink has gathered.
     """
-    K = kinks.shape[0]
     sign = 1.0 if tau >= 0.0 else -1.0
     left = abs(tau)
-    m = np.searchsorted(kinks, x)  # kinks[m − 1] < x ≤ kinks[m]
-    on_kink = m < K and kinks[m] == x
-    if on_kink:
-        below, above = -sign * pieces[m], -sign * pieces[m + 1]
-        if above > 0.0 and below >= 0.0:
-            m += 1
-        elif not (below < 0.0 and above <= 0.0):
-            return x  # both sides run into it, or both away from it: the middle stays
     while left > 0.0:
-        speed = -sign * pieces[m]
-        if speed == 0.0:
-            break
-        if speed > 0.0:
-            if m == K or x + speed * left <= kinks[m]:
-                return x + speed * left
-            left -= (kinks[m] - x) / speed
-            x = kinks[m]
-            if -sign * pieces[m + 1] <= 0.0:
-                break
-            m += 1
+        lower = np.searchsorted(kinks, x)  # the first kink at x or above
+        upper = np.searchsorted(kinks, x, side="right")  # the first kink above x
+        below, above = -sign * pieces[lower], -sign * pieces[upper]
+        if below >= 0.0 and above > 0.0:
+            speed, end = above, np.inf if upper == kinks.shape[0] else kinks[upper]
+        elif below < 0.0 and above <= 0.0:
+            speed, end = below, -np.inf if lower == 0 else kinks[lower - 1]
         else:
-            if m == 0 or x + speed * left >= kinks[m - 1]:
-                return x + speed * left
-            left -= (kinks[m - 1] - x) / speed
-            x = kinks[m - 1]
-            if -sign * pieces[m - 1] >= 0.0:
-                break
-            m -= 1
+            break
+        if abs(speed) * left <= abs(end - x):
+            return x + speed * left
+        left -= (end - x) / speed
+        x = end
     return x
 
 

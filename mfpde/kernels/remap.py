@@ -1,12 +1,15 @@
 """Conservative semi-Lagrangian remap along one axis of a uniform grid.
 
 The new mass of a cell is the old mass between the feet of its two faces. Inside a cell the old mass
-left of a foot is a polynomial of the cell's neighbours (order cells, degree order in the primitive).
+left of a foot is a polynomial of the cell's neighbours (order cells, degree order in the
+primitive).
 
-Positivity: where the polynomial would leave [0, mass of the cell] or run backwards between two feet
-of one cell, it is blended with the linear mass, by the least share that cures it, for all feet of
-that cell alike. Faces share their value, so nothing is lost or made: a flux limiter. Blends are
-counted.
+Positivity: a cell is rough where that polynomial is no distribution of its mass: where it leaves
+[0, mass], runs backwards between two feet, or has a negative density at a face. There mass is
+distributed linearly with a limited slope instead, for all feet of the cell alike. Neighbours share
+the value at a foot, so nothing is lost or made: a flux limiter. Keeping the polynomial and only
+clipping it would let a light cell give all it holds at every step, and spread tails a cell a step.
+Rough cells are counted.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import numpy as np
 
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.tiles import CLOSED, PERIODIC
+from mfpde.kernels.transport import MC, limited
 
 ABREAST = 16
 
 
-def _line_remap(line, feet, table, wall, cell, left, high, theta, b, wrapped, new):  # type: ignore[no-untyped-def]
+def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, new):  # type: ignore[no-untyped-def]
     """Remap one line: cell masses ``line`` (N,), ``feet`` (N + 1,) in cells, to ``new`` (N,).
 
     Returns the mass that left below, above, and how many cells were limited.
@@ -27,31 +31,31 @@ def _line_remap(line, feet, table, wall, cell, left, high, theta, b, wrapped, ne
     N = line.shape[0]
     p = table.shape[0]
     r = p // 2
-    limited = 0
+    count = 0
     for j in range(N):
-        theta[j] = 1.0
+        rough[j] = False
     if wall == PERIODIC:
         for j in range(N + 2 * r):
             wrapped[j] = line[(j - r) % N]
     for f in range(N + 1):
         x = feet[f]
-        if wall == PERIODIC:
-            if f == N:
-                x = feet[0] + N
-        else:
+        if wall != PERIODIC:
             x = min(max(x, 0.0), float(N))
-            if wall == CLOSED and f == 0:
-                x = 0.0
-            if wall == CLOSED and f == N:
-                x = float(N)
-        if f > 0 and x < cell[f - 1] + left[f - 1]:
-            x = cell[f - 1] + left[f - 1]
+        if wall == CLOSED and f == 0:
+            x = 0.0
+        if wall == CLOSED and f == N:
+            x = float(N)
         j = int(np.floor(x))
         if wall != PERIODIC and j == N:
             j = N - 1
         xi = x - j
-        cell[f] = j
-        left[f] = xi
+        if f > 0 and (j < cell[f - 1] or (j == cell[f - 1] and xi < left[f - 1])):
+            j, xi = cell[f - 1], left[f - 1]
+        if wall == PERIODIC and f > 0:
+            past = j > cell[0] + N or (j == cell[0] + N and xi > left[0])
+            if past or f == N:  # the last face is the first, a period on, to the last bit
+                j, xi = cell[0] + N, left[0]
+        cell[f], left[f] = j, xi
         start = j if wall == PERIODIC else min(max(j - r, 0), N - p)
         s = r if wall == PERIODIC else j - start
         source = wrapped if wall == PERIODIC else line
@@ -63,45 +67,45 @@ def _line_remap(line, feet, table, wall, cell, left, high, theta, b, wrapped, ne
             here = source[start + m]
             for q in range(p):
                 b[q] += table[s, m, q] * here
-        total = 0.0
+        total, upper = 0.0, 0.0  # mass left of the foot; density at the upper face
         for q in range(p - 1, -1, -1):
             total = (total + b[q]) * xi
+            upper += (q + 1) * b[q]
         high[f] = total
-    # the least blend per cell
+        if min(b[0], upper) < 0.0:
+            rough[j % N] = True
+    # cells in which the polynomial is no distribution of mass
     for f in range(N + 1):
-        j = int(cell[f])
+        j = cell[f]
         k = j % N
         mass = line[k]
         if f > 0:
             before = f - 1
             same = cell[before] == cell[f]
             low_high = high[before] if same else 0.0
-            low_left = left[before] if same else 0.0
         elif wall == PERIODIC and cell[N - 1] - N == cell[0]:
-            low_high, low_left = high[N - 1], left[N - 1]
+            low_high = high[N - 1]
         else:
-            low_high, low_left = 0.0, 0.0
+            low_high = 0.0
         rise = high[f] - low_high
-        linear = mass * (left[f] - low_left)
         if rise < 0.0:
-            theta[k] = min(theta[k], linear / (linear - rise))
+            rough[k] = True
         last = f == N or cell[f + 1] != cell[f]
         if last:
-            rise = mass - high[f]
-            linear = mass * (1.0 - left[f])
-            if rise < 0.0:
-                theta[k] = min(theta[k], linear / (linear - rise))
+            if mass - high[f] < 0.0:
+                rough[k] = True
     for f in range(N + 1):
-        k = int(cell[f]) % N
-        if theta[k] < 1.0:
-            linear = line[k] * left[f]
-            # a hair below the bound, so that round-off cannot cross it
-            high[f] = linear + theta[k] * (1.0 - 1e-14) * (high[f] - linear)
+        k = cell[f] % N
+        if rough[k]:
+            before, after = (k - 1) % N, (k + 1) % N
+            change = limited(line[k] - line[before], line[after] - line[k], 0.5, MC)
+            if wall != PERIODIC and (k == 0 or k == N - 1):
+                change = 0.0
+            high[f] = left[f] * (line[k] - 0.5 * change * (1.0 - left[f]))
     for j in range(N):
-        if theta[j] < 1.0:
-            limited += 1
+        count += rough[j]
     for k in range(N):
-        lower, upper = int(cell[k]), int(cell[k + 1])
+        lower, upper = cell[k], cell[k + 1]
         if lower == upper:
             mass = max(high[k + 1] - high[k], 0.0)
         else:
@@ -112,12 +116,12 @@ def _line_remap(line, feet, table, wall, cell, left, high, theta, b, wrapped, ne
     below, above = 0.0, 0.0
     if wall != PERIODIC:
         below = high[0]
-        for j in range(int(cell[0])):
+        for j in range(cell[0]):
             below += line[j]
-        above = max(line[int(cell[N])] - high[N], 0.0)
-        for j in range(int(cell[N]) + 1, N):
+        above = max(line[cell[N]] - high[N], 0.0)
+        for j in range(cell[N] + 1, N):
             above += line[j]
-    return below, above, limited
+    return below, above, count
 
 
 line_remap = compiled(_line_remap)
@@ -131,8 +135,8 @@ def _remap(rho, feet, table, wall, result, out):  # type: ignore[no-untyped-def]
     """
     outer, N, inner = rho.shape
     lines, foot, new = np.empty((ABREAST, N)), np.empty((ABREAST, N + 1)), np.empty((ABREAST, N))
-    cell, left = np.empty(N + 1), np.empty(N + 1)
-    high, theta = np.empty(N + 1), np.empty(N)
+    cell, left = np.empty(N + 1, np.int64), np.empty(N + 1)
+    high, rough = np.empty(N + 1), np.empty(N, np.bool_)
     b, wrapped = np.empty(table.shape[0]), np.empty(N + table.shape[0])
     limited = 0
     for o in range(outer):
@@ -146,7 +150,7 @@ def _remap(rho, feet, table, wall, result, out):  # type: ignore[no-untyped-def]
                     foot[j, k] = feet[o, k, first + j]
             for j in range(width):
                 below, above, count = line_remap(
-                    lines[j], foot[j], table, wall, cell, left, high, theta, b, wrapped, new[j]
+                    lines[j], foot[j], table, wall, cell, left, high, rough, b, wrapped, new[j]
                 )
                 out[0, o, first + j] = below
                 out[1, o, first + j] = above

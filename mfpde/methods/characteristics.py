@@ -19,8 +19,10 @@ from mfpde.kernels.stencils import interpolation_table
 from mfpde.problems.activations import Activation
 from mfpde.problems.problem import Array
 
-FEWEST_NODES, MOST_NODES = 6, 64
+FEWEST_NODES = 6
 PRECISION = 1e-14
+ROUNDING = 1e-13
+REACH = 0.5  # |v'|·τ to the flow's nearest complex singularity: π/2 for sin, 0.6 for sech² alone
 
 
 def output_feet(faces: Array, drift: Array, alpha: float, s: float, dt: float) -> Array:
@@ -72,12 +74,24 @@ class SmoothFlow:
 
     def feet(self, start: Array, multipliers: Array, dt: float) -> Array:
         """Feet (multipliers, outer, N + 1, inner) from ``start`` (N + 1,), all in cells."""
-        steepest = float(np.abs(np.diff(self.v, axis=1)).max())
-        taus, weights = tau_nodes(multipliers, dt, steepest)
-        traced = np.empty((len(taus), *self.v.shape))
-        feet_at(self.v, start, taus, interpolation_table(self.degree), self.wall, traced)
-        feet = weights @ traced.reshape(len(taus), -1)
-        return feet.reshape(len(multipliers), *self.v.shape)
+        taus = dt * multipliers
+        longest, steepest = np.abs(taus).max(), np.abs(np.diff(self.v, axis=1)).max()
+        count = node_count(float(longest * steepest))
+        if count < len(taus):
+            x, weights = chebyshev(count)
+            traced = self.traced(start, longest * x).reshape(len(x), -1)
+            feet = barycentric(x, weights, taus / longest) @ traced
+            return feet.reshape(len(taus), *self.v.shape)
+        order = np.argsort(np.abs(taus), kind="stable")
+        feet = np.empty((len(taus), *self.v.shape))
+        feet[order] = self.traced(start, taus[order])
+        return feet
+
+    def traced(self, start: Array, taus: Array) -> Array:
+        """Feet (taus, outer, N + 1, inner) at ``taus``, sorted by distance from 0."""
+        feet = np.empty((len(taus), *self.v.shape))
+        feet_at(self.v, start, taus, interpolation_table(self.degree), self.wall, feet)
+        return feet
 
 
 @dataclass(frozen=True)
@@ -100,26 +114,23 @@ class PiecewiseFlow:
         return feet
 
 
-def tau_nodes(multipliers: Array, dt: float, steepest: float) -> tuple[Array, Array]:
-    """Nodes (K,) of τ, from 0 outwards on either side, and weights (multipliers, K).
+def node_count(advance: float) -> int:
+    """Degree of the Chebyshev interpolant of the flow over |v'|·|τ| ≤ ``advance``, even.
 
-    Chebyshev points of the second kind with barycentric interpolation (Berrut & Trefethen, SIAM
-    Review 46 (2004)). Their number follows from the nearest complex singularity of the flow, which
-    lies near |τ v'| = π; neurons of one a need none.
+    Its error falls like exp(−degree·asinh(REACH/advance)) (Trefethen, Approximation Theory and
+    Approximation Practice, 2013, theorem 8.2).
     """
-    longest = abs(dt) * float(np.abs(multipliers).max())
-    if np.ptp(multipliers) == 0 or longest == 0:
-        return dt * multipliers[:1], np.ones((len(multipliers), 1))
-    distance = np.pi / max(longest * steepest, 1e-3)
-    decay = np.log(distance + np.sqrt(distance**2 + 1))
-    count = int(np.clip(np.ceil(-np.log(PRECISION) / decay) + 2, FEWEST_NODES, MOST_NODES))
-    x, weights = chebyshev(count + count % 2)
-    return longest * x, barycentric(x, weights, dt * multipliers / longest)
+    decay = np.arcsinh(REACH / max(advance, 1e-3))
+    count = max(int(np.ceil(-np.log(PRECISION) / decay)), FEWEST_NODES)
+    return count + count % 2
 
 
 @cache
 def chebyshev(degree: int) -> tuple[Array, Array]:
-    """Points and barycentric weights of even degree, sorted by distance from 0."""
+    """Points of the second kind and barycentric weights, even degree, by distance from 0.
+
+    Berrut & Trefethen, SIAM Review 46 (2004).
+    """
     k = np.arange(degree + 1)
     x, weights = np.cos(np.pi * k / degree), np.where(k % 2 == 0, 1.0, -1.0)
     x[degree // 2] = 0.0
@@ -174,14 +185,22 @@ def kinks_along(activation: Activation, directions: Array, k: int, others: Array
     sizes = np.concatenate([-np.abs(x[moving]) * (above - below) for below, above in beside])
     samples = np.tile(moving, len(activation.kinks))
     order = np.argsort(places, axis=-1, kind="stable")
+    places = merged(np.take_along_axis(places, order, axis=-1))
     far_below = slopes_beside(activation, activation.kinks[0])[0]
     far_above = slopes_beside(activation, activation.kinks[-1])[1]
     return Kinks(
-        places=np.take_along_axis(places, order, axis=-1),
+        places=places,
         samples=samples[order],
         jumps=sizes[order],
         lowest=-x * np.where(x > 0, far_below, far_above),
     )
+
+
+def merged(places: Array) -> Array:
+    """Sorted ``places`` (…, J), those that only rounding parts from the one before made equal."""
+    near = np.diff(places, axis=-1) <= ROUNDING * (1 + np.abs(places[..., 1:]))
+    later = np.where(near, -np.inf, places[..., 1:])
+    return np.maximum.accumulate(np.concatenate([places[..., :1], later], axis=-1), axis=-1)
 
 
 def slopes_beside(activation: Activation, kink: float) -> tuple[float, float]:

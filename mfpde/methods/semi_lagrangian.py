@@ -1,8 +1,8 @@
 """Conservative semi-Lagrangian steps, split into the coordinates of a neuron (Strang 1968).
 
 The continuity equation is Vlasov-like: a moves by a shift that depends on w alone, w_k along a
-field that depends on w and is scaled by a. Each move is a remap of cell masses by the feet of faces, of
-order 5, 7 or 9, positive and conservative at any step. Order 2 in time, 4 when composed.
+field that depends on w and is scaled by a. Each move is a remap of cell masses by the feet of
+faces, of order 5, 7 or 9, positive and conservative at any step. Order 2 in time, 4 when composed.
 
 Where it comes from: Filbet, Sonnendrücker & Bertrand, J. Comput. Phys. 172 (2001) for conservative
 remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
@@ -10,7 +10,7 @@ remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +27,9 @@ ORDERS = (5, 7, 9)
 CORRECTIONS = 2  # sweeps repeated in a composed step: asymmetry of order dt⁵
 GROW, SHRINK, SAFETY = 2.0, 0.2, 0.9
 FIRST = 0.2  # of 1/stiffness, the first step tried
-FLOOR = 1e-13  # an L1 difference that is round-off
+ROUND_OFF = 1e-13  # of an L1 difference
+STUBBORN = 0.2  # of an error left after two halvings: splitting leaves 1/64, remaps 1/4 or more
+MARGIN = 1.5  # above the remap's own error before a step is refused again
 
 
 def semi_lagrangian(
@@ -108,10 +110,17 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
 
 @dataclass
 class Pace:
-    """The controller's memory: the next step, and the error at the last refused one."""
+    """The controller's memory.
+
+    Attributes:
+        dt: the next step.
+        floor: error per time that shorter steps do not lower: the remap's, not splitting's.
+        refused: errors of the refused tries of the step in hand, each half as long as the last.
+    """
 
     dt: float
-    refused: float = np.inf
+    floor: float = 0.0
+    refused: list[float] = field(default_factory=list)
 
 
 class SemiLagrangian:
@@ -161,18 +170,22 @@ class SemiLagrangian:
     def judged(self, error: float, dt: float) -> float:
         """The error over what dt allows; above 1 the loop repeats with half the step.
 
-        A difference that shrinks less than linearly with the step is the remap's, not splitting's;
-        shorter steps would only add to it.
+        An error that two halvings hardly lower is the remap's, not splitting's: shorter steps would
+        only add to it. It is let pass, at the length first tried, until it grows.
         """
-        allowed = self.tolerance * dt
-        spatial = error > 0.5 * self.pace.refused or error < FLOOR
-        ratio = error / allowed
-        if ratio > 1.0 and not spatial:
-            self.pace.refused = error
-            return ratio
-        self.pace.refused = np.inf
-        factor = SAFETY / np.sqrt(max(ratio, 1e-12))  # error ∝ dt³, allowed ∝ dt
-        self.pace.dt = dt * float(np.clip(factor, SHRINK, GROW)) if not spatial else GROW * dt
+        pace = self.pace
+        allowed = max(self.tolerance * dt, MARGIN * pace.floor * dt, ROUND_OFF)
+        if error <= allowed:
+            factor = SAFETY * np.sqrt(allowed / max(error, ROUND_OFF))  # error ∝ dt³, allowed ∝ dt
+            pace.dt = dt * float(np.clip(factor, SHRINK, GROW))
+            pace.floor = min(pace.floor, error / dt)
+        elif len(pace.refused) < 2 or error < STUBBORN * pace.refused[-2]:
+            pace.refused.append(error)
+            return error / allowed
+        else:
+            pace.dt = 4.0 * dt
+            pace.floor = pace.refused[-2] / pace.dt
+        pace.refused.clear()
         return 0.0
 
     def finished(self, density: Density, field: Field, error: float) -> Step:

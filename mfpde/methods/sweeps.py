@@ -87,9 +87,10 @@ class Sweeps:
         """
         if k < self.first:
             return self.move_output(density, dt)
-        start = self.prepared(density, k)
+        start, along = self.prepared(density, k), self.along[k]
         masses, prediction = self.observed(start)
-        mean = self.along[k].drive(self, masses).over(dt, prediction) / dt
+        contracted = prediction - 0.5 * dt * self.drift.mu[k] * along.pull(masses)
+        mean = along.drive(self, masses).over(dt, contracted) / dt
         moved = self.move_weight(start, k, dt, mean)
         for _ in range(iterations):
             after = self.observed(moved)[1]
@@ -137,7 +138,7 @@ class Sweeps:
         low, width = axis.low, axis.widths[0]
         field = self.along[k].field(slope, axis, self.flow.walls[self.names[k]], self.order)
         feet = field.feet((axis.edges * half - low) / width, self.a, dt)
-        if mu > 0:
+        if mu != 0:
             feet = ((feet * width + low) * half - low) / width
         return self.remapped(start, feet.reshape(-1, *feet.shape[2:]), k)
 
@@ -197,6 +198,7 @@ class Along:
         slopes = partial(slopes_along, problem, k)
         self.at_centres = FeatureTable(slopes, tensor_points(tuple(centres)), n)
         self.trace = self.at_centres.squares(problem.weights)
+        self.place = tensor_points(tuple(centres))[:, k]
         self.k, self.shape = k, tuple(axis.cells + (j == k) for j, axis in enumerate(axes))
         self.kinks: Kinks | None = None
         if problem.d2phi is None:
@@ -213,6 +215,10 @@ class Along:
             kernel=lambda slope: table.integrate(second * table.combine(slope)),
             rate=float(second @ self.trace) * sweeps.steepest(table.integrate(masses[1])),
         )
+
+    def pull(self, masses: Array) -> Array:
+        """How fast a unit ridge on this coordinate lowers the prediction: ∫a w_k ∂_kψ_i dρ, (n,)."""
+        return self.at_centres.integrate(masses[1] * self.place)
 
     def field(self, slope: Array, axis: Axis, wall: str, order: int) -> SmoothFlow | PiecewiseFlow:
         """v = −∂_k g in cells per unit of τ."""
@@ -245,11 +251,9 @@ def drift_of(problem: Problem) -> Drift:
         InvalidInput: for any other penalty.
     """
     D, gradient = problem.dimension, problem.penalty.gradient
-    unit = np.eye(D)
-    beside = 1e-150 * unit[:1]
-    s = float(gradient(beside)[0, 0]) if problem.lifted else 0.0
-    mu = np.diag(gradient(unit)).copy()
-    mu[0] -= s
+    once, twice = (np.diag(gradient(m * np.eye(D))) for m in (1.0, 2.0))
+    mu = twice - once
+    s = float(once[0] - mu[0]) if problem.lifted else 0.0
     probes = np.random.default_rng(0).normal(size=(16, D))
     expected = probes * mu
     expected[:, 0] += s * np.sign(probes[:, 0])
