@@ -1,6 +1,7 @@
 """The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
 
 from mfpde.comparison import compare, order
+from mfpde.errors import InvalidInput, MassEscaped, NumericalStop
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids import Axis, Grid, periodic, stretched, uniform
@@ -11,6 +12,7 @@ from mfpde.methods.muscl import muscl
 from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
+from mfpde.prediction import predict
 from mfpde.problems.activations import (
     Activation,
     cos,
@@ -28,7 +30,7 @@ from mfpde.problems.geometry import Geometry, circle, half_line, interval, line
 from mfpde.problems.kernel import KernelProblem, kernel_problem
 from mfpde.problems.laws import Law, gaussian, mixture, point, product, shell, uniform_box
 from mfpde.problems.losses import BoundLoss, Loss, huber, logistic, square
-from mfpde.problems.penalties import Penalty, path_norm, ridge, total_variation
+from mfpde.problems.penalties import Penalty, no_penalty, path_norm, ridge, total_variation
 from mfpde.problems.problem import Problem
 from mfpde.problems.two_layer import two_layer
 from mfpde.version import __version__
@@ -39,10 +41,13 @@ __all__ = [
     "BoundLoss",
     "Geometry",
     "Grid",
+    "InvalidInput",
     "KernelProblem",
     "Law",
     "Loss",
+    "MassEscaped",
     "Method",
+    "NumericalStop",
     "Penalty",
     "Problem",
     "WassersteinFlow",
@@ -66,10 +71,12 @@ __all__ = [
     "logistic",
     "mixture",
     "muscl",
+    "no_penalty",
     "order",
     "path_norm",
     "periodic",
     "point",
+    "predict",
     "product",
     "quadratic",
     "relu",

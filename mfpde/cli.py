@@ -35,11 +35,10 @@ from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.data import motorcycle, read_csv
 from mfpde.problems.losses import LOSSES
 from mfpde.problems.problem import Array
-from mfpde.report import Outcome, new_folder, next_free, write
-from mfpde.report.findings import Samples, gap_table, gathered, standardised, summary, without_dust
+from mfpde.report import Outcome, findings, new_folder, next_free, write
+from mfpde.report.findings import Samples
 
 METHODS: dict[str, Callable[[], mf.Method]] = {"muscl": mf.muscl, "upwind": mf.upwind}
-MOST_COORDS = 4
 CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
@@ -49,7 +48,6 @@ SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which posit
 WIDER_BOXES = 3
 MOST_WORKERS = 8
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-FLOW = pr.GradientFlow(rtol=1e-6, atol=1e-9, integrator="RK45")  # 1e-8 in f, below any gap
 SEVERAL = ("--x", "--particles")  # options that take several values
 
 app = typer.Typer(
@@ -82,7 +80,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
             option = ""
         elif result and result[-1] in SEVERAL:
             option = result[-1]
-        elif option and not Path(word).is_file():
+        elif option and not os.path.isfile(word):
             result.append(option)
         result.append(word)
     return result
@@ -147,11 +145,11 @@ def samples_of(path: Path | None, x: Sequence[str], y: str | None, loss: mf.Loss
         raise InvalidInput("--x and --y name columns, but of no file", "", fix)
     if path is None:
         x, y = ["times_ms"], "accel_g"
-        return standardised("motorcycle", *motorcycle(), x, y, labels)
+        return findings.standardised("motorcycle", *motorcycle(), x, y, labels)
     if not (x and y):
         fix = "--x COL for every input and --y COL for the target"
         raise InvalidInput(f"which columns of {path}?", "", fix)
-    return standardised(path.stem, *read_csv(path, x, y), x, y, labels)
+    return findings.standardised(path.stem, *read_csv(path, x, y), x, y, labels)
 
 
 def posed(
@@ -167,13 +165,20 @@ def posed(
         entropy=entropy,
         bias=bias,
     )
-    if problem.dimension > MOST_COORDS:
+    if problem.dimension not in CELLS:
         raise InvalidInput(
             f"a neuron has {problem.dimension} coordinates: {', '.join(problem.coords)}",
-            f"a density is kept on at most {MOST_COORDS}",
+            f"a density is kept on at most {max(CELLS)}",
             "at most two columns --x, or three with --no-bias",
         )
     return problem
+
+
+def gradient_flow(problem: mf.Problem) -> pr.GradientFlow:
+    """Of the order that the force's smoothness deserves; within 1e-5 in f, below the gaps."""
+    if problem.activation is None or problem.activation.curvature is None:  # a kink, as of relu
+        return pr.GradientFlow(rtol=1e-4, atol=1e-7, integrator="RK23")
+    return pr.GradientFlow(rtol=1e-5, atol=1e-8, integrator="RK45")
 
 
 def one_of(option: str, chosen: str, known: Mapping[str, T]) -> T:
@@ -199,8 +204,8 @@ def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
         raise InvalidInput(f"--horizon {asked}", "", "a time above 0")
     if asked is not None:
         return asked, "as asked"
-    flow = pr.run(problem, pr.sample(problem, PROBES, kind="sobol"), FLOW, DOUBLINGS)
-    risk = flow.risk.values
+    cloud = pr.sample(problem, PROBES, kind="sobol")
+    risk = pr.run(problem, cloud, gradient_flow(problem), DOUBLINGS).risk.values
     for time_, now, doubled in zip(DOUBLINGS, risk, risk[1:], strict=False):
         if doubled > SETTLED * now:
             return time_, "its doubling lowers the risk by less than 1 %"
@@ -225,7 +230,7 @@ def asked_of(plan: Plan) -> dict[str, str]:
         "memory": f"{megabytes:.3g} MiB a density, {TIMES * megabytes:.3g} MiB for {TIMES} times",
         "method": repr(METHODS[plan.method]()),
         "horizon": f"t = {plan.horizon:g}: {plan.why}",
-        "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells; {FLOW}",
+        "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells",
     }
 
 
@@ -268,26 +273,25 @@ def density_of(plan: Plan) -> xr.Dataset:
 
 def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
     """The gradient flow of a cloud."""
-    return pr.run(problem, cloud, FLOW, times)
+    return pr.run(problem, cloud, gradient_flow(problem), times)
 
 
-def solved(plan: Plan, executor: Executor, kept: Path) -> tuple[Plan, xr.Dataset]:
-    """The density, in a wider box where mass escapes, and the plan with that box.
+def solved(plan: Plan, executor: Executor, kept: Path, boxes: int) -> tuple[Plan, xr.Dataset]:
+    """The density, in up to ``boxes`` wider boxes where mass escapes, and the plan with the last.
 
     When it stops for good, the run so far goes to the folder ``kept``.
     """
-    for attempt in range(WIDER_BOXES + 1):
-        try:
-            return plan, executor.submit(density_of, plan).result()
-        except NumericalStop as stop:
-            if not isinstance(stop, MassEscaped) or attempt == WIDER_BOXES:
-                mf.store(kept).write(stop.last)
-                stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {kept}")
-                raise
+    try:
+        return plan, executor.submit(density_of, plan).result()
+    except NumericalStop as stop:
+        if isinstance(stop, MassEscaped) and boxes:
             cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
-            plan = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
-            show({"again": f"{stop.what}; now {asked_of(plan)['box']}"})
-    raise AssertionError("every attempt returns or raises")
+            wider = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
+            show({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
+            return solved(wider, executor, kept, boxes - 1)
+        mf.store(kept).write(stop.last)
+        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {kept}")
+        raise
 
 
 def moved(
@@ -296,7 +300,7 @@ def moved(
     """Particle flows by width, one for each seed, and that of the density's own cells."""
     widths = np.repeat(plan.widths, plan.seeds).tolist()
     clouds = [pr.sample(plan.problem, m, seed) for seed, m in enumerate(widths)]
-    clouds += [pr.Cloud(*as_measure(without_dust(run).isel(time=0)))]
+    clouds += [pr.Cloud(*as_measure(findings.without_dust(run).isel(time=0)))]
     found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(clouds))
     *drawn, own = reversed(list(counted(found, len(clouds))))  # the longest came first
     groups = {m: drawn[k * plan.seeds :][: plan.seeds] for k, m in enumerate(plan.widths)}
@@ -314,11 +318,11 @@ def counted(flows: Iterable[T], total: int) -> Iterator[T]:
 def computed(plan: Plan, executor: Executor, kept: Path) -> Outcome:
     """Density, particles and gaps."""
     clock = [time.perf_counter()]
-    plan, run = solved(plan, executor, kept)
+    plan, run = solved(plan, executor, kept, WIDER_BOXES)
     clock.append(time.perf_counter())
     flows, own = moved(plan, run, executor)
     clock.append(time.perf_counter())
-    gaps = gathered(run, flows, own, executor.map)
+    gaps = findings.gathered(run, flows, own, executor.map)
     clock.append(time.perf_counter())
     return Outcome(
         samples=plan.samples,
@@ -338,8 +342,8 @@ def computed(plan: Plan, executor: Executor, kept: Path) -> Outcome:
 
 @app.command()
 def run(
-    data: Annotated[Path | None, typer.Argument(metavar="[DATA.csv]")] = None,
-    x: Annotated[list[str] | None, typer.Option(help="Column of an input; one or several.")] = None,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA.csv")] = None,
+    x: Annotated[list[str] | None, typer.Option(help="Columns of the inputs.")] = None,
     y: Annotated[str | None, typer.Option(help="Column of the target.")] = None,
     activation: Annotated[str, typer.Option(help=", ".join(ACTIVATIONS))] = "tanh",
     loss: Annotated[str, typer.Option(help="square, or logistic for targets -1 and 1.")] = "square",
@@ -390,10 +394,7 @@ def run(
 
 def show_found(outcome: Outcome) -> None:
     """What was found, on standard output."""
-    header, rows = gap_table(outcome.gaps)
-    say(f"\n{textwrap.fill(summary(outcome.run, outcome.gaps), 96)}\n")
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say(f"\n{textwrap.fill(findings.summary(outcome.run, outcome.gaps), 96)}\n")
+    say(findings.aligned(*findings.gap_table(outcome.gaps)))
     took = ", ".join(f"{what} {seconds:.1f}" for what, seconds in outcome.seconds.items())
     say(f"\nseconds: {took}")

@@ -248,6 +248,14 @@ def _check_same_problem(left: xr.Dataset, right: xr.Dataset) -> None:
             "a circle is neither a line (period inf) nor a circle of another length",
             "runs of one problem, with one domain",
         )
+    for name in ("problem", "penalty"):
+        one, other = left.attrs.get(name), right.attrs.get(name)
+        if one is not None and other is not None and one != other:
+            raise InvalidInput(
+                f"the runs are of different problems: `{name}`",
+                f"left: {one}; right: {other}",
+                "run both with one problem",
+            )
     for name, (one, other) in {
         "x": (left["x"].values, right["x"].values),
         "y": (left["y"].values, right["y"].values),

@@ -42,6 +42,13 @@ class AlreadyExists(MfpdeError, FileExistsError):
     exit_code = 4
 
 
+class StorageError(MfpdeError, OSError):
+    """A result could not be written; ``run`` is the result, where there was one."""
+
+    exit_code = 5
+    run: Any = None
+
+
 class NumericalStop(MfpdeError, ArithmeticError):
     """The run was stopped while time moved. ``last`` holds the run up to the last good state."""
 

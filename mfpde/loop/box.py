@@ -71,6 +71,12 @@ def pilot(
     method: Method,
 ) -> xr.Dataset:
     """A coarse run whose box lost almost nothing, by widening the walls that leak."""
+    if len(problem.coords) not in PILOT_CELLS:
+        raise InvalidInput(
+            f"a neuron has {len(problem.coords)} coordinates: {', '.join(problem.coords)}",
+            f"a density is kept on at most {max(PILOT_CELLS)}",
+            "fewer inputs, or particles (particle_ref) only",
+        )
     finest = PILOT_CELLS[len(problem.coords)]
     cells = {c: min(finest, count) for c, count in counts.items()}  # never sharper than the run
     times = np.linspace(0, horizon, 9)

@@ -88,7 +88,8 @@ def energy_rise(
 ) -> NumericalStop | None:
     """Energy, with what left through walls, above its value a step ago, against the promise."""
     rise = (after.field.energy + after.carried) - (before.field.energy + before.carried)
-    if method.promise not in ("exact", "monotone") or rise <= ENERGY_SLACK * scale:
+    size = max(scale, abs(before.field.energy), abs(before.carried))  # of what round-off is a part
+    if method.promise not in ("exact", "monotone") or rise <= ENERGY_SLACK * size:
         return None
     return EnergyRise(
         f"EnergyRise: the energy rose by {rise:.2e} at t = {after.t:.6g}, step {after.step}",

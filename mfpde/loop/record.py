@@ -123,7 +123,8 @@ class Recorder:
             for name in names
         }
         if self.keep != "density":
-            data["rho_last"] = (flow.grid.coords, self.last_rho)
+            at = {"time": self.states[-1]["time"]}
+            data["rho_last"] = (flow.grid.coords, self.last_rho, at)
         x_dims = ("sample", "input")[: problem.x.ndim]
         data |= {
             "x": (x_dims, problem.x),
@@ -148,6 +149,7 @@ class Recorder:
             "versions": f"python {platform.python_version()}, numpy {np.__version__}, "
             f"scipy {scipy.__version__}, numba {numba.__version__}, xarray {xr.__version__}",
             "problem": repr(self.flow.problem),
+            "penalty": repr(self.flow.problem.penalty),
             "initial": repr(self.flow.problem.initial),
             "grid": repr(self.flow.grid),
             "method": self.method.call,

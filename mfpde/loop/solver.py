@@ -91,14 +91,23 @@ def solve(
     except NumericalStop as stop:
         if isinstance(stop, MassEscaped):
             name_box(stop, problem, grid, chosen_method, instants[-1])
+        kept = f"last good state at t = {float(stop.last.time[-1]):.6g}, as error.last"
         if target is not None:
-            target.write(stop.last)
-        kept = f"last good state at t = {float(stop.last.time[-1]):.6g}"
-        stop.keep(kept + (f" in {target.path}" if target else ", as error.last"))
+            kept += written(target, stop.last)
+        stop.keep(kept)
         raise
     if target is not None:
         target.write(run)
     return run
+
+
+def written(target: Store, run: xr.Dataset) -> str:
+    """Write a stopped run; where that fails too, the stop stays the error that is raised."""
+    try:
+        target.write(run)
+    except MfpdeError as error:
+        return f" (not written: {error.what})"
+    return f" and in {target.path}"
 
 
 def evolved(
@@ -162,7 +171,7 @@ class Loop:
         self.state = State(
             0.0, 0, flow.start, field, dict.fromkeys(flow.grid.coords, (0.0, 0.0)), 0.0
         )
-        self.scale = max(1.0, abs(field.energy))
+        self.scale = max(abs(field.energy), abs(field.risk), resting_risk(flow.problem))
         self.rejected, self.wall_mass = 0, 0.0
         trouble = unsound(self.state, flow, method, 0.0)
         if trouble is not None:
@@ -213,6 +222,13 @@ class Loop:
     def finish(self, recorder: Recorder) -> xr.Dataset:
         """The recorder's dataset with the loop's counts."""
         return recorder.dataset(self.state.step, self.rejected, self.wall_mass)
+
+
+def resting_risk(problem: Problem | KernelProblem) -> float:
+    """The risk of predicting nothing: what the energy's round-off is measured against."""
+    if isinstance(problem, KernelProblem):
+        return abs(problem.const)
+    return abs(problem.loss.risk(np.zeros(len(problem.y))))
 
 
 def paced(t: float, instant: float, longest: float) -> tuple[float, float]:

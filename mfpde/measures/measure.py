@@ -29,7 +29,7 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
     A density run gives its cell centres in C order and the masses rho * volume of the cells; a
     particle flow gives its particles. Points without mass are left out, and points lighter than
     ``prune`` too. With ``prune=0`` the weights sum to the mass of the run and
-    ``weights @ phi(points)`` is its prediction, to round-off.
+    ``weights @ Φ(points)`` is its prediction, to round-off (Φ = a·phi for lifted problems).
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
         If the Dataset holds several times or no measure, if its weights are negative or not
         finite, if its quadrature is not known here, or if no point is left.
     """
-    moment = _single_time(snapshot)
+    moment = _with_last_density(_single_time(snapshot))
     if not 0 <= prune < math.inf:
         raise InvalidInput(
             f"prune = {prune}", "it is the least mass a point may have", "give a number >= 0"
@@ -109,6 +109,16 @@ def _single_time(snapshot: xr.Dataset) -> xr.Dataset:
             "select one: run.isel(time=0), or run.sel(time=t)",
         )
     return snapshot.isel(time=0)
+
+
+def _with_last_density(moment: xr.Dataset) -> xr.Dataset:
+    """Runs that keep no more hold the density of their last time under a name of its own."""
+    if "rho" in moment or "rho_last" not in moment:
+        return moment
+    last = moment["rho_last"]
+    if "time" in moment.coords and float(moment["time"]) != float(last.attrs["time"]):
+        return moment
+    return moment.assign(rho=last)
 
 
 def _cell_masses(moment: xr.Dataset) -> Array:

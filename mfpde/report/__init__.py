@@ -132,9 +132,9 @@ def provenance(outcome: Outcome) -> dict[str, str]:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write to, which takes its place ``path`` when all is written, or vanishes."""
-    beside = path.with_name(path.name + ".unfinished")
     if path.exists():
         raise AlreadyExists(f"{path} exists", "a result is never overwritten", "another --out")
+    beside = path.with_name(path.name + ".unfinished")
     missing = [parent for parent in beside.parents if not parent.exists()]
     try:
         beside.mkdir(parents=True)

@@ -21,7 +21,7 @@ from mfpde.problems.problem import Problem
 Array = NDArray[np.float64]
 
 DUST = 5e-6  # mass of the lightest cells that particles and distances leave out
-MOST_PAIRS = 1_000_000_000  # pairs of points the energy distance of one width may take
+MOST_PAIRS = 300_000_000  # pairs of points the energy distance of one width may take
 CURVE = 200  # points of a drawn curve
 BAND = (0.05, 0.5, 0.95)
 
@@ -313,6 +313,15 @@ def titles(gaps: xr.Dataset) -> dict[str, str]:
     }
     w1 = {name: f"W1 in {name[3:]}" for name in over_seeds(gaps) if name.startswith("w1_")}
     return first | w1 | {"sliced_w2": "sliced W2", "energy_distance": "energy distance"}
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as lines of text."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    )
 
 
 def in_words(of_seeds: xr.DataArray) -> str:

@@ -12,8 +12,8 @@ from mfpde.flows.table import FeatureTable
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_dissipation_is_the_mean_of_squared_drops(name):
-    """∫|∇V|²dρ: per cell and axis the mean over its two faces, written cell by cell."""
+def test_dissipation_is_the_product_of_the_slopes_beside_a_cell(name):
+    """∫|∇V|²dρ: per cell and axis the product over its two faces, written cell by cell."""
     flow = world(WORLDS[name])
     rho = rough(flow, 0)
     V = naive.potential(flow, rho)
@@ -28,9 +28,9 @@ def test_dissipation_is_the_mean_of_squared_drops(name):
                 "open": (slopes[0], slopes[-1]),
                 "periodic": 2 * ((V[index][0] - V[index][-1]) / (length - (x[-1] - x[0])),),
             }[flow.walls[c]]
-            squares = np.array([ends[0], *slopes, ends[1]]) ** 2
+            faces = [ends[0], *slopes, ends[1]]
             masses = (rho * flow.volumes)[index]
-            total += sum(masses[j] * (squares[j] + squares[j + 1]) / 2 for j in range(N))
+            total += sum(masses[j] * max(faces[j] * faces[j + 1], 0) for j in range(N))
     assert_allclose(flow.dissipation(rho, flow.field(rho)), total, rtol=1e-12)
 
 
@@ -47,6 +47,35 @@ def test_dissipation_is_the_rate_of_the_energy():
         errors.append(abs(rate + flow.dissipation(flow.start, field)) / abs(rate))
     assert errors[0] < 0.05
     assert errors[1] < 0.4 * errors[0]
+
+
+def test_mass_at_rest_in_a_kink_does_not_dissipate():
+    """|a| pulls mass into a = 0 from both sides: dF/dt and −dissipation die together."""
+    x = np.linspace(-1, 1, 7)
+    problem = mf.two_layer(
+        x, np.sin(2 * x), penalty=mf.total_variation(0.5), initial=mf.gaussian(0, 0.5)
+    )
+    grid = mf.Grid(a=mf.uniform(-3.5, 3.5, 64), w=mf.uniform(-3.5, 3.5, 64))
+    run = mf.solve(problem, grid, mf.muscl(), times=[0, 3.98, 4.0, 4.02])
+    rate = float(run.energy[3] - run.energy[1]) / 0.04
+    assert 0 < -rate < 0.01
+    assert abs(float(run.dissipation[2]) + rate) < 1e-3
+
+
+@pytest.mark.parametrize("cells", [32, 64])
+def test_mass_pressed_on_a_wall_does_not_dissipate(cells):
+    """Targets that drive w against the ends of its interval."""
+    x = np.linspace(-1, 1, 7)
+    problem = mf.two_layer(
+        x,
+        4 * np.tanh(3 * x),
+        initial=mf.product(a=mf.gaussian(0.5, 0.3), w=mf.uniform_box(-1, 1)),
+        domain={"w": mf.interval(-1, 1)},
+    )
+    grid = mf.Grid(a=mf.uniform(-4, 8, 2 * cells), w=mf.uniform(-1, 1, cells))
+    run = mf.solve(problem, grid, mf.muscl(), times=[0, 1.99, 2.0, 2.01])
+    rate = float(run.energy[3] - run.energy[1]) / 0.02
+    assert abs(float(run.dissipation[2]) / -rate - 1) < 0.02
 
 
 def test_mass_counts_volumes():

@@ -51,7 +51,7 @@ def test_round_trip(tmp_path, name, keep):
         problem, grid, times=TIMES, to=tmp_path / "deep" / "run", keep=keep, escaped_tolerance=1
     )
     same(mf.load(tmp_path / "deep" / "run"), run)
-    with xr.open_zarr(tmp_path / "deep" / "run" / "out.zarr", consolidated=False) as plainly:
+    with xr.open_zarr(tmp_path / "deep" / "run" / "out.zarr") as plainly:
         same(plainly.load(), run)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["run"]  # nothing left over
 

@@ -27,9 +27,7 @@ class World(NamedTuple):
 def explored(x: np.ndarray, names: Sequence[str], cells: int, penalty: mf.Penalty | None) -> World:
     y = np.sin(2 * x.reshape(len(x), -1)[:, 0]) * 3 + 7
     samples = standardised("waves", x, y, names, "height")
-    problem = mf.two_layer(
-        samples.x, samples.y, initial=mf.gaussian(0.1, 0.6), penalty=penalty
-    )
+    problem = mf.two_layer(samples.x, samples.y, initial=mf.gaussian(0.1, 0.6), penalty=penalty)
     grid = mf.Grid(**{c: mf.uniform(-4.5, 4.5, cells) for c in problem.coords})
     run = mf.solve(problem, grid, times=TIMES, escaped_tolerance=1e-3, progress=False)
     method = pr.GradientFlow(rtol=1e-8)

@@ -24,9 +24,7 @@ def drawn(world, which: str) -> Figure:
         return figures.marginals(world.run, SHOWN, world.flows[80][0])
     if which == "fit":
         return figures.fit(fitted(world.samples, world.problem, world.run, world.flows[80], SHOWN))
-    return {"history": figures.history(world.run, world.gaps), "gap": figures.gap(world.gaps)}[
-        which
-    ]
+    return figures.history(world.run, world.gaps) if which == "history" else figures.gap(world.gaps)
 
 
 @pytest.mark.parametrize("which", ["marginals", "fit", "history", "gap"])

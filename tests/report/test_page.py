@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from mfpde.report.page import CAPTIONS, Page, Picture, Table, html_page, run_page
 
-EVIL = "<script>alert('x')</script>\" onload=\"x\" & <b>"
+EVIL = '<script>alert(\'x\')</script>" onload="x" & <b>'
 PNG = b"\x89PNG not really"
 
 

@@ -1,0 +1,343 @@
+"""The command line: what it refuses and how, what it writes, and that it writes all or nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner, Result
+
+import mfpde as mf
+import particle_ref as pr
+from mfpde import cli
+from mfpde.measures import as_measure
+
+SMALL = ["--cells", "12", "--particles", "5 20", "--seeds", "2", "--no-bias", "--horizon", "0.4"]
+
+
+class Here(Executor):
+    """An executor that calls at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def at_once(jobs: int) -> Iterator[Executor]:
+    yield Here()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and no further processes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "workers", at_once)
+    return tmp_path
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, cli.spread(["run", *arguments]))
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    """The exit code, and one paragraph with these words on standard error alone."""
+    assert result.exit_code == code, result.output
+    assert 0 < len(result.stderr.strip().splitlines()) <= 4
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+# What is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["there is no file data.csv"]),
+        ("", ["data.csv is empty"]),
+        ("x,z\n1,2\n3,4\n", ["no column 'y'", "x, z"]),
+        ("x,y\n1,2\n3,four\n5,6\n", ["line 3", "column 'y'", "'four'"]),
+        ("x,y\n1,2\nnan,4\n", ["line 3", "column 'x'", "finite"]),
+        ("x,y\n1,2\n", ["1 row"]),
+        ("x,y\n2,1\n2,3\n2,4\n", ["column 'x'", "constant"]),
+        ("x,y\n1,3\n2,3\n3,3\n", ["column 'y'", "constant"]),
+        ("x;y\n1;2\n3;4\n", ["semicolons"]),
+    ],
+    ids=["missing", "empty", "column", "text", "nan", "one row", "x", "y", "semicolons"],
+)
+def test_a_malformed_file_is_refused_and_nothing_written(here, text, words):
+    if text is not None:
+        Path("data.csv").write_text(text)
+    before = sorted(here.iterdir())
+    refused(call("data.csv", "--x", "x", "--y", "y", *SMALL), 2, *words)
+    assert sorted(here.iterdir()) == before
+
+
+THREE = "p,q,r,y\n1,2,3,1\n2,1,5,-1\n4,4,4,1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--x", "p"], ["DATA.csv"]),
+        (["data.csv", "--x", "p"], ["--y COL"]),
+        (["data.csv", "--y", "y"], ["--x COL"]),
+        (["data.csv", "--x", "p", "q", "r", "--y", "y"], ["5 coordinates", "--no-bias"]),
+        (["data.csv", "--x", "p", "--y", "q", "--loss", "logistic"], ["logistic", "-1 or +1"]),
+        (["--activation", "swish"], ["swish", "tanh"]),
+        (["--activation", "heaviside"], ["slope"]),
+        (["--loss", "absolute"], ["absolute", "logistic"]),
+        (["--method", "spectral"], ["spectral", "upwind"]),
+        (["--entropy", "0.1"], ["entropy = 0.1", "λΔρ"]),
+        (["--entropy", "-1"], ["λ ≥ 0"]),
+        (["--ridge", "-1"], ["ridge"]),
+        (["--horizon", "-1"], ["--horizon -1", "above 0"]),
+        (["--cells", "0", "--horizon", "0.1"], ["cells = 0"]),
+        (["--particles", "10 ten"], ["--particles 10 ten"]),
+        (["--particles", "0"], ["whole numbers"]),
+        (["--seeds", "0"], ["--seeds"]),
+    ],
+    ids=" ".join,
+)
+def test_arguments_without_meaning_are_refused_and_nothing_written(here, arguments, words):
+    Path("data.csv").write_text(THREE)
+    refused(call(*arguments), 2, *words)
+    assert [p.name for p in here.iterdir()] == ["data.csv"]
+
+
+def test_a_result_in_the_way_is_left_alone(here):
+    (here / "out").mkdir()
+    (here / "out" / "note").write_text("mine")
+    for out in ("out", ".", "/"):
+        refused(call("--out", out, *SMALL), 4, f"{out} exists")
+    (here / "new.unfinished").mkdir()
+    refused(call("--out", "new", *SMALL), 4, "another run writes there")
+    assert (here / "out" / "note").read_text() == "mine"
+    assert sorted(p.name for p in here.iterdir()) == ["new.unfinished", "out"]
+
+
+def test_no_room_on_the_disk_is_told_and_leaves_nothing(here, monkeypatch):
+    def full(outcome: object, folder: Path) -> None:
+        (folder / "half").write_text("...")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "write", full)
+    refused(call("--out", "deep/out", *SMALL), 5, "No space left")
+    assert not list(here.iterdir())
+
+
+def test_a_numerical_stop_of_particles_has_its_paragraph(here, monkeypatch):
+    def stop(*arguments: object) -> None:
+        raise pr.NumericalStop("a position is not finite", "the flow blew up")
+
+    monkeypatch.setattr(cli, "flow_of", stop)
+    refused(call(*SMALL), 3, "a position is not finite", "because  the flow blew up")
+    assert not list(here.iterdir())
+
+
+# Boxes that leak --------------------------------------------------------------------------------
+
+
+def tight(problem: mf.Problem, cells: int, horizon: float) -> mf.Grid:
+    """A box that holds the law at time 0, but not for long."""
+    return mf.Grid(**{c: mf.uniform(-5.2, 5.2, 24) for c in problem.coords})
+
+
+LEAKY = ["--horizon", "6", "--particles", "5", "--seeds", "1", "--no-bias"]
+
+
+def test_a_leaking_box_is_widened(here, monkeypatch):
+    monkeypatch.setattr(mf, "fit_grid", tight)
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: written.append(outcome))
+    written: list[cli.Outcome] = []
+    result = call(*LEAKY)
+    assert result.exit_code == 0, result.output
+    assert 1 <= result.stdout.count("again") <= cli.WIDER_BOXES
+    assert "MassEscaped" in result.stdout
+    run = written[0].run
+    assert run.a.attrs["low"] < -5.2
+    assert float(run.escaped[-1]) <= 1e-6
+    assert run.sizes["a"] == 24
+
+
+def test_a_box_that_leaks_for_good_is_a_stop_that_keeps_the_run(here, monkeypatch):
+    monkeypatch.setattr(mf, "fit_grid", tight)
+    monkeypatch.setattr(cli, "WIDER_BOXES", 0)
+    refused(call("--out", "out", *LEAKY), 3, "MassEscaped", "the density until t =", "out-stopped")
+    assert [p.name for p in here.iterdir()] == ["out-stopped"]
+    kept = mf.load("out-stopped")
+    assert 0 < float(kept.time[-1]) < 6
+    assert float(kept.mass[-1]) == pytest.approx(1, abs=1e-5)
+
+
+# What is written --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A whole run on a user's file in processes of its own: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    rows = "".join(f"{t},{np.sin(t)}\n" for t in np.linspace(0, 5, 12))
+    (folder / "<i>sine.csv").write_text(f"time $ <b>,height\n{rows}")
+    code = "from mfpde.cli import main; main()"
+    columns = ["--x", "time $ <b>", "--y", "height", "--out", "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "<i>sine.csv", *columns, *SMALL],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return folder / "out", done.stdout
+
+
+def test_the_folder_is_whole(result):
+    folder, _ = result
+    assert {p.name for p in folder.parent.iterdir()} == {"<i>sine.csv", "out"}
+    assert {p.name for p in folder.iterdir()} == {
+        "density", "flows", "comparison.zarr", "comparison.csv", "summary.json", "figures",
+        "report.html",
+    }  # fmt: skip
+    assert {p.name for p in (folder / "figures").iterdir()} == {
+        f"{name}.{form}"
+        for name in ("marginals", "fit", "history", "gap")
+        for form in ("png", "pdf")
+    }
+
+
+def test_the_plan_and_the_findings_are_printed(result):
+    folder, printed = result
+    for line in ("box ", "12 × 12 = 144", "muscl", "t = 0.4: as asked", "5, 20 by 2 seeds"):
+        assert line in printed
+    found = json.loads((folder / "summary.json").read_text())["found"]
+    assert f"{found['risk'][1]:.4g}" in printed
+    assert "own cells" in printed
+    assert "seconds: density" in printed
+
+
+def test_what_is_stored_is_what_was_compared(result):
+    folder, _ = result
+    run = mf.load(folder / "density")
+    gaps = xr.open_zarr(folder / "comparison.zarr", consolidated=False).load()
+    flows = xr.open_zarr(folder / "flows" / "m20.zarr", consolidated=False).load()
+    assert flows.sizes == {"seed": 2, "time": 4, "particle": 20, "coord": 2, "sample": 12}
+    last = mf.compare(run, flows.isel(seed=1), only=("prediction_gap", "w1_a")).isel(time=-1)
+    here = gaps.sel(width=20).isel(seed=1, time=-1)
+    assert float(here.prediction_gap) == pytest.approx(float(last.prediction_gap), rel=1e-12)
+    assert float(here.w1_a) == pytest.approx(float(last.w1_a), abs=1e-4)  # without the dust
+    own = xr.open_zarr(folder / "flows" / "own_cells.zarr", consolidated=False).load()
+    points, weights = as_measure(own.isel(seed=0, time=0))
+    assert 1 - 5e-6 <= weights.sum() <= 1
+    assert len(points) == gaps.attrs["own_particles"]
+    with (folder / "comparison.csv").open() as file:
+        (row,) = (r for r in csv.DictReader(file) if (r["width"], r["seed"]) == ("20", "1"))
+    assert float(row["prediction_gap"]) == pytest.approx(float(here.prediction_gap), rel=1e-12)
+
+
+def test_users_text_is_inert_in_the_report(result):
+    folder, _ = result
+    page = (folder / "report.html").read_text()
+    assert "time $ &lt;b&gt;" in page
+    assert "&lt;i&gt;sine" in page
+    assert "<b>" not in page
+    assert "<i>" not in page
+
+
+def test_results_do_not_depend_on_the_processes(result, here, monkeypatch):
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: written.append(outcome))
+    written: list[cli.Outcome] = []
+    source = str(result[0].parent / "<i>sine.csv")
+    assert call(source, "--x", "time $ <b>", "--y", "height", *SMALL).exit_code == 0
+    stored = xr.open_zarr(result[0] / "comparison.zarr", consolidated=False).load()
+    xr.testing.assert_allclose(written[0].gaps, stored, rtol=1e-9, atol=1e-9)
+
+
+def test_without_out_the_next_free_number_is_taken(here, monkeypatch):
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: (folder / "done").touch())
+    for _ in range(2):
+        assert call(*SMALL).exit_code == 0
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["motorcycle-1", "motorcycle-2"]
+
+
+# The plan ---------------------------------------------------------------------------------------
+
+
+def test_the_horizon_is_where_doubling_no_longer_pays(monkeypatch):
+    def risks(*values: float) -> None:
+        flow = xr.Dataset({"risk": ("time", list(values))})
+        monkeypatch.setattr(pr, "run", lambda *arguments: flow)
+
+    problem = mf.two_layer([0.0, 1.0], [0.0, 1.0])
+    risks(1.0, 0.5, 0.4999, 0.4, 0.3, 0.2)
+    assert cli.horizon_of(problem, None)[0] == 1.0
+    risks(1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    assert cli.horizon_of(problem, None)[0] == 16.0
+    assert cli.horizon_of(problem, 3.5)[0] == 3.5
+
+
+def test_options_take_several_values(tmp_path):
+    file = tmp_path / "data.csv"
+    file.touch()
+    words = ["run", "--x", "a", "b", "--y", "c", "--out", "d", "--particles", "1", "2"]
+    assert cli.spread(words) == [
+        "run", "--x", "a", "--x", "b", "--y", "c", "--out", "d", "--particles", "1", "--particles",
+        "2",
+    ]  # fmt: skip
+    words = ["run", "--x", "a", str(file), "--y", "c"]
+    assert cli.spread(words) == words
+    assert cli.widths_of(["100", "20,10", " 5 100"]) == (5, 10, 20, 100)
+
+
+# The process ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_and_says_so_by_its_code(sent, tmp_path):
+    code = "from mfpde.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-uc", code, "run", "--out", "out", "--no-bias", "--cells", "256"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "particles" in line and "seeds" in line:  # the plan is told, the density on its way
+            break
+    os.kill(process.pid, sent)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + sent
+    assert not errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_is_light():
+    code = (
+        "import sys\nfrom mfpde.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    assert not {'matplotlib', 'ot', 'zarr', 'fipy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--help"], capture_output=True, text=True, check=True
+    )
+    for option in ("--particles", "--seeds", "--no-bias", "--horizon"):
+        assert option in done.stdout

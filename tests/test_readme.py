@@ -1,0 +1,55 @@
+"""The README is true: its Python runs as printed, its commands and files exist."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mfpde as mf
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """All Python blocks of the README, run one after the other in an empty folder."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) >= 3
+    names: dict = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("readme"))
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), names)
+    return names
+
+
+def test_the_example_finds_what_it_says(session: dict) -> None:
+    run, gap, own = session["run"], session["gap"], session["own"]
+    assert float(run.risk[0]) == pytest.approx(0.2203, abs=1e-3)  # case B of the benchmarks
+    assert float(run.risk[-1]) == pytest.approx(0.1833, abs=1e-3)
+    assert abs(float((run.mass + run.escaped)[-1]) - 1) < 1e-12
+    assert 1e-4 < float(gap.prediction_gap[-1]) < 3e-2  # sampling by 1000 neurons
+    assert float(own.prediction_gap[-1]) < 1e-3
+
+
+def test_the_recipes_work(session: dict) -> None:
+    problem, run = session["problem"], session["run"]
+    last = run.isel(time=-1)
+    at_samples = mf.predict(problem, last, problem.x)
+    np.testing.assert_allclose(at_samples, last.prediction, atol=1e-12)
+    assert session["gaps"].prediction_gap.sizes["replica"] == 4
+    width = np.diff(run.a_edges.values)
+    np.testing.assert_allclose((session["marginal"] * width).sum("a"), run.mass, rtol=1e-12)
+    assert session["again"].identical(session["saved"])
+
+
+def test_its_commands_and_links_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    for link in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+    for name in set(re.findall(r"`mf\.(\w+)", README)):
+        assert hasattr(mf, name), name
