@@ -16,6 +16,7 @@ from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.problems.problem import Array
 
 CENTRES = 2  # the order of cell averages at the centres
+QUADRATURES = (CENTRES, 5, 7, 9)
 
 
 def converted(

@@ -91,9 +91,8 @@ def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, ne
         if rise < 0.0:
             rough[k] = True
         last = f == N or cell[f + 1] != cell[f]
-        if last:
-            if mass - high[f] < 0.0:
-                rough[k] = True
+        if last and mass - high[f] < 0.0:
+            rough[k] = True
     for f in range(N + 1):
         k = cell[f] % N
         if rough[k]:

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
-from mfpde.flows.quadrature import point_values
+from mfpde.flows.quadrature import CENTRES, QUADRATURES, point_values
 
 Array = NDArray[np.float64]
 
@@ -122,14 +122,23 @@ def _with_last_density(moment: xr.Dataset) -> xr.Dataset:
 
 
 def _cell_masses(moment: xr.Dataset) -> Array:
-    """Masses rho * volume of the cells, shaped as the grid."""
+    """Masses rho * volume of the cells, shaped as the grid, by the run's own quadrature."""
+    order = moment.attrs.get("quadrature")
+    if order not in QUADRATURES:
+        raise InvalidInput(
+            f"this run integrates by the quadrature {order!r}",
+            "other masses would not reproduce its prediction",
+            f"a run whose attribute quadrature is one of {QUADRATURES}",
+        )
     names = coordinates(moment)
     widths = [np.diff(moment[f"{name}_edges"].values) for name in names]
-    walls = tuple(str(moment[name].attrs["wall_low"]) for name in names)
     density = moment["rho"].transpose(*names).values.astype(np.float64)
-    density = point_values(density, walls, int(moment.attrs["quadrature"]))
     roundoff = (density < 0) & (density >= -ROUNDOFF * density.max(initial=0.0))
-    return np.where(roundoff, 0.0, density) * reduce(np.multiply.outer, widths)
+    density = np.where(roundoff, 0.0, density)
+    if order > CENTRES and np.isfinite(density).all():
+        walls = tuple(str(moment[name].attrs["wall_low"]) for name in names)
+        density = point_values(density, walls, int(order))
+    return density * reduce(np.multiply.outer, widths)
 
 
 def _particle_weights(moment: xr.Dataset) -> Array:

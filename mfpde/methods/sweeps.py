@@ -217,7 +217,7 @@ class Along:
         )
 
     def pull(self, masses: Array) -> Array:
-        """How fast a unit ridge on this coordinate lowers the prediction: ∫a w_k ∂_kψ_i dρ, (n,)."""
+        """How fast a unit ridge here lowers the prediction: ∫a w_k ∂_kψ_i dρ, (n,)."""
         return self.at_centres.integrate(masses[1] * self.place)
 
     def field(self, slope: Array, axis: Axis, wall: str, order: int) -> SmoothFlow | PiecewiseFlow:

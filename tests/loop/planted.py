@@ -66,7 +66,7 @@ class Uphill(Altered):
     """Moves against the velocity."""
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
-        return self.right.step(rho, replace(field, potential=-field.potential), dt)
+        return self.right.step(rho, replace(field, exerted=lambda: -field.potential), dt)
 
 
 class Leaking(Altered):

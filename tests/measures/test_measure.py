@@ -25,7 +25,7 @@ def density(rho: np.ndarray, **attrs: object) -> xr.Dataset:
             "a": ("a", centres[0], {"geometry": "line", "low": -2.0, "high": 3.0}),
             "w": ("w", centres[1], {"geometry": "circle", "low": 0.0, "high": 1.0}),
         },
-        attrs={"quadrature": "centres"} | attrs,
+        attrs={"quadrature": 2} | attrs,
     )
 
 
