@@ -66,7 +66,8 @@ def density_run(
             "a": ("a", a + shift, {"geometry": "line", "low": -3 + shift, "high": 3 + shift}),
             "w": ("w", w, {"geometry": "circle", "low": 0.0, "high": LENGTH}),
         },
-        attrs={"software": "mfpde", "method": "synthetic", "quadrature": 2},
+        attrs={"software": "mfpde",
+            "problem": "one", "method": "synthetic", "quadrature": 2},
     )
 
 
@@ -86,6 +87,7 @@ def particle_flow(
         attrs={
             "software": "particle_ref",
             "method": "synthetic",
+            "problem": "one",
             "geometry_a": "line",
             "geometry_w": "circle",
             "length_w": LENGTH,
@@ -269,6 +271,7 @@ def circle_of_another_length() -> xr.Dataset:
         (density_run().assign(weight=("sample", WEIGHTS[::-1] ** 2)), "different `weights`"),
         (random_flow().assign(sample_weight=("sample", WEIGHTS**2)), "different `weights`"),
         (random_flow().isel(time=0), "dimension `time`"),
+        (random_flow().assign_attrs(problem="another"), "different problems"),
         ([], "empty"),
         (random_flow().drop_vars("position"), "no measure"),
     ],

@@ -6,7 +6,7 @@ import xarray as xr
 from loop.planted import Uphill, X, Y, method, plain, square
 
 import mfpde as mf
-from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput
+from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput, StorageError
 
 TIMES = [0.0, 0.1, 0.25]
 
@@ -124,3 +124,33 @@ def test_half_a_run_is_named_as_such(tmp_path):
     with pytest.raises(InvalidInput) as refusal:
         mf.load(tmp_path / "run")
     assert "out.zarr" in str(refusal.value)
+
+
+def test_nothing_is_computed_for_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    problem, grid = RUNS["network"]
+    with pytest.raises(StorageError, match="not a folder of yours"):
+        mf.solve(problem, grid, times=TIMES, to=tmp_path / "file" / "run")
+
+
+def test_a_failed_write_leaves_nothing_and_keeps_the_run(tmp_path):
+    problem, grid = RUNS["network"]
+    run = mf.solve(problem, grid, times=TIMES, escaped_tolerance=1)
+    run.attrs["unwritable"] = object()
+    with pytest.raises(StorageError) as failure:
+        mf.store(tmp_path / "run").write(run)
+    assert failure.value.run is run
+    assert failure.value.exit_code == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_density_is_a_measure_even_where_no_other_was_kept():
+    problem, grid = RUNS["network"]
+    full = mf.solve(problem, grid, times=TIMES, escaped_tolerance=1)
+    last = mf.solve(problem, grid, times=TIMES, escaped_tolerance=1, keep="last")
+    for one, other in zip(
+        mf.as_measure(full.isel(time=-1)), mf.as_measure(last.isel(time=-1)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(mf.InvalidInput, match="did not keep"):
+        mf.as_measure(last.isel(time=0))
