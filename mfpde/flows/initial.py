@@ -20,27 +20,22 @@ Ends = tuple[float, float]
 
 REST = 1e-15  # mass beyond each end of what is called a law's reach
 PANELS = 8  # into which the reach is divided at most
-NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and panel, by dimension of the factor
-AIM = 1e-9  # error of the mass at which panels are no longer halved
-MOST_MISSED = 1e-6  # error of the mass at which the quadrature has failed
-MOST_DENSITIES = 2 * 10**7  # evaluations that one quadrature may take to get there
+NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and cell, by dimension of the factor
 
 
 def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
     """Cell averages of ``law`` on ``grid``, of total mass 1, and the mass left outside the box.
 
     Separable laws are integrated axis by axis. A law on the line is wrapped round periodic axes.
-    A point is shared by the neighbouring centres, linearly: the first moment is exact. The mass
-    outside is the law's own (``Law.outside``, a bound for laws that are not separable), not what
-    the quadrature has missed.
+    A point is shared by the neighbouring centres, linearly: the first moment is exact.
 
     Raises:
-        InvalidInput: when more than 1e-6 of the law lies outside the box, with a box that holds
-            it, and when the law is too thin for the cells.
+        InvalidInput: when more than 1e-6 of the law lies outside the box, with a box that holds it.
     """
     axes = tuple(grid.axes.values())
     rho = mixture_averages(law, axes)
-    outside = mass_outside(law, axes)
+    mass = float(np.sum(rho * grid.volumes))
+    outside = 1.0 - mass
     if outside > MOST_OUTSIDE:
         low, high = law.reach(1e-9)
         box = [
@@ -51,14 +46,7 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
             f"{law!r} reaches beyond {grid!r}",
             f"a box that holds it: {', '.join(box)}; or mf.fit_grid(problem)",
         )
-    return rho / np.sum(rho * grid.volumes), outside
-
-
-def mass_outside(law: Law, axes: tuple[Axis, ...]) -> float:
-    """The law's mass beyond the ends of the axes; nothing lies beyond a circle."""
-    low = [-np.inf if axis.is_periodic else axis.low for axis in axes]
-    high = [np.inf if axis.is_periodic else axis.high for axis in axes]
-    return law.outside(low, high)
+    return rho / mass, max(outside, 0.0)
 
 
 def mixture_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
@@ -82,41 +70,13 @@ def factor_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Averages of one independent part: a mixture, a point or a density."""
     if law.components[0][1] is not law:
         return mixture_averages(law, axes)
-    return deposit(law, axes) if isinstance(law, Point) else resolved_averages(law, axes)
+    return deposit(law, axes) if isinstance(law, Point) else quadrature(law, axes)
 
 
-def resolved_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
-    """Quadrature on panels halved until the mass is 1, less at most what lies outside the axes.
-
-    Raises InvalidInput where MOST_DENSITIES do not bring its error below MOST_MISSED.
-    """
-    cells, D = math.prod(axis.cells for axis in axes), len(axes)
-    volumes = reduce(np.multiply.outer, [axis.widths for axis in axes])
-    outside, halvings, affordable = mass_outside(law, axes), 0, True
-    missed = np.inf
-    while missed > AIM and affordable:
-        averages = quadrature(law, axes, 2**halvings)
-        mass = float(np.sum(averages * volumes))
-        missed = max(mass - 1.0, 1.0 - outside - mass)
-        halvings += 1
-        affordable = cells * (NODES[D] * 2**halvings) ** D <= MOST_DENSITIES
-    if missed > MOST_MISSED:
-        finest = min(axis.widths.min() for axis in axes) / (NODES[D] * 2 ** (halvings - 1))
-        raise InvalidInput(
-            f"the cells do not resolve the initial law {law!r}",
-            f"its quadrature has mass {mass:.6g} on nodes {finest:.2g} apart: the law is thinner",
-            "finer cells, of about its width, or a wider law",
-        )
-    return averages
-
-
-def quadrature(law: Law, axes: tuple[Axis, ...], division: int = 1) -> Array:
-    """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes.
-
-    Each axis' panels are divided into ``division`` equal ones.
-    """
+def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes."""
     rules = [
-        cell_nodes(axis, *span, NODES[len(axes)], division)
+        cell_nodes(axis, *span, NODES[len(axes)])
         for axis, span in zip(axes, spans(law), strict=True)
     ]
     averages = np.zeros([axis.cells for axis in axes])
@@ -135,17 +95,15 @@ def spans(law: Law) -> Iterator[tuple[Ends, Ends]]:
         yield (float(low), float(high)), (float(first), float(last))
 
 
-def cell_nodes(
-    axis: Axis, support: Ends, reach: Ends, count: int, division: int
-) -> tuple[Array, Array]:
+def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int) -> tuple[Array, Array]:
     """Gauss–Legendre nodes and weights of every cell, cut to the support, weights per cell width.
 
     Where cells are wider than a PANELS-th of the law's reach (2 standard deviations of a gaussian),
-    they are cut to the reach and divided, or a narrow law would fall between the nodes;
-    all panels are then divided further, ``division`` times. Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
+    they are cut to the reach and divided, or a narrow law would fall between the nodes.
+    Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
     """
     unit, weight = np.polynomial.legendre.leggauss(count)
-    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division
+    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS))
     low, high = support if panels == 1 else reach
     nodes, weights = [], []
     for shift in shifts(axis, reach):

@@ -28,7 +28,7 @@ from mfpde.loop.progress import Progress, chosen, silent
 from mfpde.loop.record import Keep, Recorder, Watch
 from mfpde.loop.store import Store
 from mfpde.methods.muscl import muscl
-from mfpde.methods.semi_lagrangian import obstacle, semi_lagrangian
+from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
 from mfpde.methods.step import Method, Stepper
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -267,8 +267,8 @@ def check_tolerance(tolerance: float) -> None:
         raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
 
 
-def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | None) -> Method:
-    """The caller's method, or the one that suits the problem."""
+def check_steppable(problem: Problem | KernelProblem) -> None:
+    """Raise unless the problem is one that methods of this version can step."""
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
     if problem.entropy > 0:
@@ -277,8 +277,14 @@ def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | No
             "no method of this version steps the diffusion λΔρ yet",
             "entropy=0.0",
         )
+
+
+def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | None) -> Method:
+    """The caller's method, or the one that suits the problem."""
+    check_steppable(problem)
     if method is not None and not isinstance(method, Method):
         raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl() or mf.upwind()")
     if method is not None:
         return method
-    return muscl() if obstacle(problem, grid) else semi_lagrangian()
+    suits = isinstance(problem, Problem) and declared(problem)
+    return semi_lagrangian() if suits and obstacle(problem, grid) is None else muscl()

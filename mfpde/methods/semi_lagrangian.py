@@ -86,12 +86,11 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
             "the features have no slope",
             "give it: mf.Activation(value, slope) or dphi; or method=mf.muscl()",
         )
-    kinks = problem.activation.kinks if problem.activation else ()
-    if problem.d2phi is None and not kinks:
+    if problem.activation is not None and not declared(problem):
         return InvalidInput(
             f"semi_lagrangian on {problem!r}",
-            "features are smooth (with a curvature) or piecewise linear (with kinks)",
-            "give curvature, kinks or d2phi; or method=mf.muscl()",
+            "an activation is smooth (it has a curvature) or piecewise linear (it has kinks)",
+            "give curvature or kinks; or method=mf.muscl()",
         )
     stretched = [name for name, axis in grid.axes.items() if not axis.is_uniform]
     coarse = [name for name, axis in grid.axes.items() if axis.cells < 10]
@@ -106,6 +105,11 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
     except InvalidInput as error:
         return error
     return None
+
+
+def declared(problem: Problem) -> bool:
+    """Whether features say that they are smooth, by a second derivative, or piecewise linear."""
+    return problem.d2phi is not None or bool(problem.activation and problem.activation.kinks)
 
 
 @dataclass
@@ -134,7 +138,7 @@ class SemiLagrangian:
             raise trouble
         self.flow, self.sweeps = flow, Sweeps(flow, order)
         self.dt, self.tolerance, self.composed = dt, tolerance, composed
-        if composed and (self.sweeps.drift.s > 0 or flow.problem.d2phi is None):  # type: ignore[union-attr]
+        if composed and (self.sweeps.drift.s > 0 or self.sweeps.has_kinks):
             raise InvalidInput(
                 "semi_lagrangian(composed=True) with kinks",
                 "one of its sub-steps runs backwards, and what has stuck cannot be undone",

@@ -79,6 +79,11 @@ class Sweeps:
             for k in range(self.first, len(self.axes))
         }
 
+    @property
+    def has_kinks(self) -> bool:
+        """Whether features are piecewise linear."""
+        return any(along.kinks is not None for along in self.along.values())
+
     def move(self, density: Density, k: int, dt: float, iterations: int = 0) -> Density:
         """Coordinate k moves for a time dt.
 
@@ -201,7 +206,7 @@ class Along:
         self.place = tensor_points(tuple(centres))[:, k]
         self.k, self.shape = k, tuple(axis.cells + (j == k) for j, axis in enumerate(axes))
         self.kinks: Kinks | None = None
-        if problem.d2phi is None:
+        if problem.activation is not None and problem.activation.kinks:
             self.kinks = kinks_of(problem, axes, k)
         else:
             at_faces = tuple(axes[j].edges if j == k else c for j, c in enumerate(centres))
