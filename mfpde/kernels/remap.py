@@ -71,7 +71,7 @@ def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, ne
         for q in range(p - 1, -1, -1):
             total = (total + b[q]) * xi
             upper += (q + 1) * b[q]
-        high[f] = total
+        high[f] = total if xi < 1.0 else source[start + s]  # at a wall, to the last bit
         if min(b[0], upper) < 0.0:
             rough[j % N] = True
     # cells in which the polynomial is no distribution of mass
