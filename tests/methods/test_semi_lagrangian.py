@@ -1,0 +1,276 @@
+"""Semi-Lagrangian steps: what one move keeps, what a run promises, what is refused."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import mfpde as mf
+import particle_ref as pr
+from mfpde.errors import InvalidInput
+from mfpde.methods.sweeps import Density, Sweeps
+
+X = np.linspace(-2, 2, 8)
+Y = np.sin(1.5 * X)
+
+
+def square(half, cells, other=None):
+    return mf.Grid(a=mf.uniform(-half, half, cells), w=mf.uniform(-half, half, other or cells))
+
+
+def moved_output(problem, grid, dt):
+    """(masses m0(w), prediction before, after, features) of one move of a."""
+    flow = mf.WassersteinFlow(problem, grid, 7)
+    sweeps = Sweeps(flow, 7)
+    start = Density(flow.start, [False, False], {"a": [0.0, 0.0], "w": [0.0, 0.0]})
+    prepared = sweeps.prepared(start, 0)
+    masses, before = sweeps.observed(prepared)
+    after = sweeps.observed(sweeps.move(start, 0, dt))[1]
+    psi = problem.phi(grid.axes["w"].centres[:, None])
+    return masses[0], before, after, psi
+
+
+@pytest.mark.parametrize(
+    ("dt", "mu", "accuracy"),
+    [(0.7, 0.0, 1e-13), (10.0, 0.0, 1e-13), (0.7, 0.5, 1e-10)],
+    ids=["shift", "long shift", "contraction"],
+)
+def test_the_move_of_a_is_exact_in_time(dt, mu, accuracy):
+    """r(dt) = e^{−(K + μ)dt}-flow of r' = −(K p + μ)r − μy with K_ij = Σ_w ψ_i ψ_j m0.
+
+    A shift moves the first moment of any linear remap exactly; a contraction to the remap's order.
+    """
+    problem = mf.two_layer(
+        X, Y, penalty=mf.ridge((mu, 0)) if mu else None, initial=mf.gaussian((0.3, 0.6), 0.5)
+    )
+    m0, before, after, psi = moved_output(problem, square(14, 280, 96), dt)
+    K, n = psi.T @ (m0[:, None] * psi), len(X)
+    block = np.zeros((n + 1, n + 1))
+    block[:n, :n] = -K / n - mu * np.eye(n)
+    block[:n, -1] = -mu * Y
+    residual = (expm(dt * block) @ np.append(before - Y, 1.0))[:n]
+    np.testing.assert_allclose(after - Y, residual, rtol=0, atol=accuracy)
+
+
+def test_case_a_in_eight_steps():
+    from exact.cases import CASES
+
+    case = CASES["X1 case A"]
+    run = case.run(mf.semi_lagrangian(7, dt=case.horizon / 8), 64)
+    difference = run.rho.values[-1] - case.averages(case.grid(64), case.horizon)
+    assert run.attrs["steps"] == 8
+    assert np.sum(np.abs(difference) * case.grid(64).volumes) <= 1e-3
+
+
+@pytest.mark.parametrize(
+    ("composed", "order", "steps"), [(False, 2, (4, 8, 16)), (True, 4, (1, 2, 4))]
+)
+def test_order_in_time(composed, order, steps):
+    """Case T: the prediction against 24 × 24 Gauss–Hermite particles."""
+    x = np.linspace(-2, 2, 16)
+    problem = mf.two_layer(x, np.sin(1.5 * x), initial=mf.gaussian((0.3, 0.6), 0.35))
+    cloud = pr.Cloud(*problem.initial.nodes(24))
+    flow = pr.run(problem, cloud, pr.GradientFlow(rtol=1e-12, atol=1e-13), times=[1.0])
+    errors = []
+    for count in steps:
+        method = mf.semi_lagrangian(9, dt=1 / count, composed=composed)
+        run = mf.solve(problem, square(4, 96), method, times=[1.0])
+        errors.append(float(np.abs(run.prediction - flow.prediction).max()))
+    observed = np.log2(np.array(errors[:-1]) / errors[1:])
+    np.testing.assert_allclose(observed, order, rtol=0, atol=0.1 if order == 2 else 0.3)
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5])
+def test_the_tolerance_is_the_error_of_the_density(tolerance):
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    grid = square(4, 96)
+    fine = mf.solve(problem, grid, mf.semi_lagrangian(9, dt=1 / 16, composed=True), times=[1.0])
+    run = mf.solve(problem, grid, mf.semi_lagrangian(9, tolerance=tolerance), times=[1.0])
+    error = float(np.abs(run.rho - fine.rho).sum() * (8 / 96) ** 2)
+    assert 0.05 * tolerance < error < tolerance
+
+
+def rough_density(shape, seed):
+    rng = np.random.default_rng(seed)
+    return rng.random(shape) ** 6 * (rng.random(shape) < 0.3)
+
+
+LAW = mf.gaussian(0, 0.4)
+WORLDS = {
+    "a, w": (mf.two_layer(X, 3 * Y, initial=LAW), square(3, 20)),
+    "relu": (mf.two_layer(X, 3 * Y, mf.relu, initial=LAW), square(3, 21)),
+    "w alone": (
+        mf.two_layer(X, Y, output_weight=False),
+        mf.Grid(w=mf.uniform(-6, 6, 40)),
+    ),
+    "closed": (
+        mf.two_layer(X, 3 * Y, penalty=mf.total_variation(0.2), initial=LAW),
+        mf.Grid(a=mf.uniform(-3, 3, 21, "closed"), w=mf.uniform(-3, 3, 20, "closed")),
+    ),
+    "circle": (
+        mf.Problem(
+            ("a", "t"),
+            lambda v: np.cos(v - X),
+            lambda v: -np.sin(v - X)[:, :, None],
+            mf.square(Y),
+            lifted=True,
+            domain={"t": mf.circle(2 * np.pi)},
+            initial=mf.product(a=mf.gaussian(0, 0.5), t=mf.uniform_box(0, 2 * np.pi)),
+        ),
+        mf.Grid(a=mf.uniform(-3, 3, 20), t=mf.periodic(0, 2 * np.pi, 20)),
+    ),
+    "a, w, b": (
+        mf.two_layer(X, 3 * Y, bias=True, initial=LAW),
+        mf.Grid(**{c: mf.uniform(-5, 5, 12) for c in "awb"}),
+    ),
+    "four": (
+        mf.two_layer(np.column_stack([X, X**2]), Y, mf.relu, bias=True, initial=LAW),
+        mf.Grid(**{c: mf.uniform(-5, 5, 10) for c in ("a", "w1", "w2", "b")}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("dt", [0.02, 4.0])
+def test_rough_data_keep_sign_and_mass_at_any_courant_number(name, dt):
+    problem, grid = WORLDS[name]
+    flow = mf.WassersteinFlow(problem, grid, 7)
+    stepper = mf.semi_lagrangian(7, dt=dt).begin(flow)
+    rho = rough_density(grid.shape, 3)
+    rho /= flow.mass(rho)
+    lost, steps = 0.0, 3 if len(grid.shape) > 2 else 20
+    for _ in range(steps):
+        step = stepper.step(rho, flow.field(rho), dt)
+        rho, lost = step.rho, lost + sum(map(sum, step.escaped.values()))
+        assert rho.min() >= 0
+        assert min(min(pair) for pair in step.escaped.values()) >= 0
+    assert abs(flow.mass(rho) + lost - 1) < 1e-13
+
+
+def test_collapse_saturates_at_a_cell_and_never_breaks():
+    """Ridge on both coordinates and nothing to learn: everything contracts to 0."""
+    problem = mf.two_layer(X, 0 * X, penalty=mf.ridge(1.0), initial=mf.gaussian(0, 0.5))
+    grid = square(3, 25)
+    flow = mf.WassersteinFlow(problem, grid, 7)
+    stepper = mf.semi_lagrangian(7, dt=0.01).begin(flow)
+    rho = flow.start
+    for _ in range(3000):
+        rho = stepper.step(rho, flow.field(rho), 0.01).rho
+        if not rho.min() >= 0:
+            break
+    points, masses = grid.points(), (rho * grid.volumes).ravel()
+    assert rho.min() >= 0
+    assert abs(masses.sum() - 1) < 1e-12
+    assert np.linalg.norm(points, axis=1) @ masses <= 1.2 * 6 / 25  # W1 to the Dirac at 0
+
+
+def test_courant_fifteen():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    run = mf.solve(problem, square(6, 256), mf.semi_lagrangian(7, dt=0.5), times=[0, 0.5, 1.0])
+    speed = np.abs(
+        np.gradient(
+            mf.WassersteinFlow(problem, square(6, 256))
+            .field(mf.WassersteinFlow(problem, square(6, 256)).start)
+            .potential,
+            12 / 256,
+        )
+    ).max()
+    assert speed * 0.5 / (12 / 256) > 15
+    assert run.rho.min() >= 0
+    assert abs(run.mass + run.escaped - 1).max() < 1e-12
+
+
+def test_as_measure_reproduces_the_prediction():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    run = mf.solve(problem, square(4, 40), times=[0, 1.0])
+    assert run.attrs["method"].startswith("semi_lagrangian")
+    points, weights = mf.as_measure(run.isel(time=1))
+    assert weights.min() > 0
+    prediction = (weights * points[:, 0]) @ problem.phi(points[:, 1:])
+    np.testing.assert_allclose(prediction, run.prediction[1], rtol=0, atol=1e-12)
+    assert weights.sum() == pytest.approx(float(run.mass[1]), abs=1e-12)
+
+
+def test_density_and_its_own_cells_agree_far_beyond_the_order_of_averages():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    method = mf.semi_lagrangian(9, dt=0.25, composed=True)
+    run = mf.solve(problem, square(4, 80), method, times=[0, 1.0])
+    cloud = pr.Cloud(*mf.as_measure(run.isel(time=0), prune=1e-14))
+    flow = pr.run(problem, cloud, pr.GradientFlow(rtol=1e-10), times=[0, 1.0])
+    assert float(mf.compare(run, flow, only=("prediction_gap",)).prediction_gap[-1]) < 1e-7
+
+
+def test_absolute_values_agree_with_forward_backward_particles():
+    """|a| with sticking: the density is rough at a = 0, the prediction of first order there."""
+    problem = mf.two_layer(
+        X, Y, penalty=mf.total_variation(0.05), initial=mf.gaussian((0.3, 0.6), 0.35)
+    )
+    u = np.linspace(-5, 5, 81)
+    mass = np.exp(-u * u / 2)
+    mass /= mass.sum()
+    A, W = np.meshgrid(0.3 + 0.35 * u, 0.6 + 0.35 * u, indexing="ij")
+    cloud = pr.Cloud(np.column_stack([A.ravel(), W.ravel()]), np.outer(mass, mass).ravel())
+    halves = [pr.run(problem, cloud, pr.Descent(dt), times=[2.0]).prediction for dt in (0.04, 0.02)]
+    reference = 2 * halves[1] - halves[0]
+    errors = []
+    for cells in (33, 65, 129):
+        run = mf.solve(problem, square(4, cells), mf.semi_lagrangian(dt=0.1), times=[2.0])
+        errors.append(float(np.abs(run.prediction - reference).max()))
+    assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
+    assert errors[-1] < 4e-4
+
+
+def test_symmetry_of_odd_networks():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian(0, 0.6))
+    run = mf.solve(problem, square(5, 40), mf.semi_lagrangian(dt=0.25), times=[1.0])
+    np.testing.assert_allclose(run.rho[-1].values[::-1, ::-1], run.rho[-1], rtol=0, atol=1e-13)
+
+
+REFUSED = {
+    "order": lambda: mf.semi_lagrangian(6),
+    "dt": lambda: mf.semi_lagrangian(dt=0.0),
+    "tolerance": lambda: mf.semi_lagrangian(tolerance=2.0),
+    "without dt": lambda: mf.semi_lagrangian(composed=True),
+}
+
+
+@pytest.mark.parametrize("says", REFUSED)
+def test_arguments_without_meaning(says):
+    with pytest.raises(InvalidInput, match=says):
+        REFUSED[says]()
+
+
+STEEP = {
+    "no slope": mf.two_layer(X, Y, mf.heaviside),
+    "path_norm": mf.two_layer(X, Y, penalty=mf.path_norm(0.1)),
+    "kernel": mf.kernel_problem(("a", "w"), lambda p, q: p @ q.T, lambda p: p[:, 0]),
+    "curvature or kinks": mf.two_layer(X, Y, mf.Activation(np.abs, np.sign)),
+}
+
+
+@pytest.mark.parametrize("says", STEEP)
+def test_problems_it_cannot_step_are_refused_and_left_to_muscl(says):
+    with pytest.raises(InvalidInput, match=says):
+        mf.solve(STEEP[says], square(8, 16), mf.semi_lagrangian(), times=[0.0])
+    assert mf.solve(STEEP[says], square(8, 16), times=[0.0]).attrs["method"].startswith("muscl")
+
+
+def test_stretched_axes_are_left_to_muscl():
+    grid = mf.Grid(a=mf.stretched(-8, 8, 40), w=mf.uniform(-8, 8, 40))
+    with pytest.raises(InvalidInput, match="axes"):
+        mf.solve(mf.two_layer(X, Y), grid, mf.semi_lagrangian(), times=[0.0])
+    assert mf.solve(mf.two_layer(X, Y), grid, times=[0.0]).attrs["method"].startswith("muscl")
+
+
+@pytest.mark.parametrize("problem", [mf.two_layer(X, Y), mf.two_layer(X, Y, mf.relu)], ids=repr)
+def test_it_is_the_default_for_smooth_and_piecewise_linear_networks(problem):
+    run = mf.solve(problem, square(8, 32), times=[0.0])
+    assert run.attrs["method"].startswith("semi_lagrangian")
+
+
+def test_composition_and_kinks_do_not_go_together():
+    for problem in (
+        mf.two_layer(X, Y, mf.relu),
+        mf.two_layer(X, Y, penalty=mf.total_variation(0.1)),
+    ):
+        with pytest.raises(InvalidInput, match="composed"):
+            mf.solve(problem, square(8, 16), mf.semi_lagrangian(dt=0.1, composed=True), times=[0.0])
