@@ -6,6 +6,8 @@ Exit codes: 0 done, 2 bad arguments or input, 3 numerical stop, 4 a result is in
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing
 import os
 import re
@@ -29,7 +31,7 @@ import mfpde as mf
 import particle_ref as pr
 from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NumericalStop
 from mfpde.loop.box import grid_on
-from mfpde.loop.solver import chosen_for
+from mfpde.loop.solver import check_steppable, chosen_for
 from mfpde.measures import as_measure
 from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.data import motorcycle, read_csv
@@ -38,7 +40,12 @@ from mfpde.problems.problem import Array
 from mfpde.report import Outcome, findings, new_folder, next_free, write
 from mfpde.report.findings import Samples
 
-METHODS: dict[str, Callable[[], mf.Method]] = {"muscl": mf.muscl, "upwind": mf.upwind}
+MOVING = {name: sigma for name, sigma in ACTIVATIONS.items() if sigma.slope is not None}
+METHODS: dict[str, Callable[[], mf.Method]] = {
+    "semi_lagrangian": mf.semi_lagrangian,
+    "muscl": mf.muscl,
+    "upwind": mf.upwind,
+}
 CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
@@ -47,6 +54,7 @@ TIMES = 21
 SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
 WIDER_BOXES = 3
 MOST_WORKERS = 8
+LONGEST_STEP = 0.01  # of particles that slide along kinks, in units of time
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SEVERAL = ("--x", "--particles")  # options that take several values
 
@@ -66,8 +74,19 @@ def main() -> None:
     app(spread(sys.argv[1:]))
 
 
+def tell_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        say(f"mfpde {mf.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def about() -> None:
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
     """The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
 
 
@@ -121,7 +140,7 @@ class Plan:
 
     samples: Samples
     problem: mf.Problem
-    method: str
+    method: str | None
     grid: mf.Grid
     horizon: float
     why: str
@@ -159,7 +178,7 @@ def posed(
     problem = mf.two_layer(
         samples.x,
         samples.y,
-        activation=one_of("activation", activation, ACTIVATIONS),
+        activation=one_of("activation", activation, MOVING),
         loss=loss,
         penalty=mf.ridge(ridge) if ridge else None,
         entropy=entropy,
@@ -228,7 +247,7 @@ def asked_of(plan: Plan) -> dict[str, str]:
         "box": ", ".join(box),
         "cells": f"{' × '.join(map(str, grid.shape))} = {grid.cells:,}",
         "memory": f"{megabytes:.3g} MiB a density, {TIMES * megabytes:.3g} MiB for {TIMES} times",
-        "method": repr(METHODS[plan.method]()),
+        "method": repr(chosen_for(plan.problem, grid, method_of(plan))),
         "horizon": f"t = {plan.horizon:g}: {plan.why}",
         "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells",
     }
@@ -266,14 +285,25 @@ def workers(jobs: int) -> Iterator[Executor]:
         os.environ.update(before)
 
 
+def method_of(plan: Plan) -> mf.Method | None:
+    """The method that was asked for by name."""
+    return METHODS[plan.method]() if plan.method else None
+
+
 def density_of(plan: Plan) -> xr.Dataset:
     """The density on the plan's grid."""
-    return mf.solve(plan.problem, plan.grid, METHODS[plan.method](), plan.times)
+    return mf.solve(plan.problem, plan.grid, method_of(plan), plan.times)
 
 
 def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
-    """The gradient flow of a cloud."""
-    return pr.run(problem, cloud, gradient_flow(problem), times)
+    """The gradient flow of a cloud; by small Euler steps where it slides along a kink."""
+    try:
+        return pr.run(problem, cloud, gradient_flow(problem), times)
+    except pr.NumericalStop:
+        if not (problem.activation and problem.activation.kinks):
+            raise
+        span = float(times[1] - times[0])
+        return pr.run(problem, cloud, pr.Descent(span / math.ceil(span / LONGEST_STEP)), times)
 
 
 def solved(plan: Plan, executor: Executor, kept: Path, boxes: int) -> tuple[Plan, xr.Dataset]:
@@ -289,9 +319,17 @@ def solved(plan: Plan, executor: Executor, kept: Path, boxes: int) -> tuple[Plan
             wider = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
             show({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
             return solved(wider, executor, kept, boxes - 1)
-        mf.store(kept).write(stop.last)
-        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {kept}")
+        free = next(p for p in numbered(kept) if not p.exists())
+        mf.store(free).write(stop.last)
+        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {free}")
         raise
+
+
+def numbered(folder: Path) -> Iterator[Path]:
+    """The folder, and then the folder with -2, -3, … behind its name."""
+    yield folder
+    for number in itertools.count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
 
 
 def moved(
@@ -345,11 +383,13 @@ def run(
     data: Annotated[Path | None, typer.Argument(metavar="DATA.csv")] = None,
     x: Annotated[list[str] | None, typer.Option(help="Columns of the inputs.")] = None,
     y: Annotated[str | None, typer.Option(help="Column of the target.")] = None,
-    activation: Annotated[str, typer.Option(help=", ".join(ACTIVATIONS))] = "tanh",
+    activation: Annotated[str, typer.Option(help=", ".join(MOVING))] = "tanh",
     loss: Annotated[str, typer.Option(help="square, or logistic for targets -1 and 1.")] = "square",
     ridge: Annotated[float, typer.Option(help="Penalty RIDGE/2 |neuron|^2.")] = 0.0,
     entropy: Annotated[float, typer.Option(help="Weight of the entropy (later versions).")] = 0.0,
-    method: Annotated[str, typer.Option(help=" or ".join(METHODS))] = "muscl",
+    method: Annotated[
+        str | None, typer.Option(help=", ".join(METHODS) + ".  [what suits the problem]")
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(help="Cells along every axis.  [64; 24 on four axes]")
     ] = None,
@@ -376,7 +416,8 @@ def run(
         chosen_loss = one_of("loss", loss, LOSSES)
         samples = samples_of(data, x or (), y, chosen_loss)
         problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
-        chosen_for(problem, one_of("method", method, METHODS)())
+        check_steppable(problem)
+        one_of("method", method or next(iter(METHODS)), METHODS)
         widths = widths_of(particles or ["100 1000 10000"])
         folder = out or next_free(samples.name)
         with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:

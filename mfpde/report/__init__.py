@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 
 from mfpde.errors import AlreadyExists
-from mfpde.loop.store import store
+from mfpde.loop.store import store, write_dataset
 from mfpde.problems.problem import Problem
 from mfpde.report import figures
-from mfpde.report.findings import Samples, fitted, found_in, gap_table, summary
+from mfpde.report.findings import Samples, fitted, found_in, gap_table, spread_of, summary
 from mfpde.report.page import Table, html_page, run_page
 
 DRAWN_WIDTH = 1000  # particles on top of the density, or the width nearest to it
@@ -65,7 +65,7 @@ def write(outcome: Outcome, folder: Path) -> None:
     for m, flows in outcome.flows.items():
         write_flows(folder / "flows" / f"m{m}.zarr", flows, outcome.shown)
     write_flows(folder / "flows" / "own_cells.zarr", [outcome.own], outcome.shown)
-    outcome.gaps.to_zarr(folder / "comparison.zarr", zarr_format=3, consolidated=False)
+    write_dataset(outcome.gaps, folder / "comparison.zarr")
     outcome.gaps.isel(time=-1).to_dataframe().to_csv(folder / "comparison.csv")
     made = provenance(outcome)
     found = found_in(outcome.run, outcome.gaps)
@@ -75,7 +75,7 @@ def write(outcome: Outcome, folder: Path) -> None:
         outcome.samples.name,
         summary(outcome.run, outcome.gaps),
         outcome.asked,
-        Table("At the last time: medians [5 %, 95 %] over seeds.", *gap_table(outcome.gaps)),
+        Table(f"At the last time: {spread_of(outcome.gaps)}.", *gap_table(outcome.gaps)),
         write_figures(folder / "figures", outcome),
         outcome.drawn.sizes["particle"],
         made,
@@ -88,8 +88,7 @@ def write_flows(path: Path, flows: Sequence[xr.Dataset], shown: Sequence[int]) -
     thin = [flow.isel(time=list(shown)) for flow in flows]
     each = [name for name, values in thin[0].items() if "time" in values.dims]
     together = xr.concat(thin, "seed", data_vars=each, coords="minimal", compat="override")
-    together["coord"] = together.coord.astype(object)  # text as zarr specifies it
-    together.to_zarr(path, zarr_format=3, consolidated=False)
+    write_dataset(together, path)
 
 
 def write_figures(folder: Path, outcome: Outcome) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ DUST = 5e-6  # mass of the lightest cells that particles and distances leave out
 MOST_PAIRS = 300_000_000  # pairs of points the energy distance of one width may take
 CURVE = 200  # points of a drawn curve
 BAND = (0.05, 0.5, 0.95)
+FEW = 5  # seeds below which outer quantiles are not worth their name
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,13 @@ def gaps_of(run: xr.Dataset, light: xr.Dataset, flows: Sequence[xr.Dataset]) -> 
 
 
 def band(values: xr.DataArray) -> Array:
-    """The 5 % quantile, median and 95 % quantile over seeds, stacked in front; nan is left out."""
+    """The 5 % quantile, median and 95 % quantile over seeds, stacked in front; nan is left out.
+
+    Of fewer than FEW seeds, least and most instead of the outer quantiles.
+    """
     kept = values.dropna("seed", how="all")
-    return kept.quantile(BAND, dim="seed").values
+    levels = BAND if kept.sizes["seed"] >= FEW else (0.0, 0.5, 1.0)
+    return kept.quantile(levels, dim="seed").values
 
 
 def observed_slope(widths: Array, gaps: Array) -> float:
@@ -273,19 +278,38 @@ def summary(run: xr.Dataset, gaps: xr.Dataset) -> str:
         f"{'fell' if run.risk[-1] < run.risk[0] else 'rose'} from {float(run.risk[0]):.4g} "
         f"to {float(run.risk[-1]):.4g}.",
         f"Networks of {widths} neurons end at a distance of {listed(map(short, medians))} from its "
-        f"prediction (root mean square over the samples, median of {gaps.sizes['seed']} seeds)"
-        + (f", which scales like m^{found['prediction_gap']:.2f}." if len(medians) > 1 else "."),
+        f"prediction (root mean square over the samples, {over_how_many(gaps)})"
+        + (f", which scales like m^{found['prediction_gap']:.2f}." if enough(gaps) else "."),
         f"The density's own cells, moved as {gaps.attrs['own_particles']:,} particles, end "
-        f"{short(own)} away: this is the error of the grid itself.",
+        f"{short(own)} away: the error of moving mass on this grid, not of placing it there.",
     ]
     if own > 0.5 * medians[-1]:
         sentences += ["The widest networks are at this scale: finer cells would bring them closer."]
-    if len(medians) > 1:
+    if enough(gaps):
         sentences += [
-            "Sampling alone, the distance of the networks from those particles, scales like "
+            "The distance of the networks from those particles scales like "
             f"m^{found['sampling_gap']:.2f}; independent draws promise m^-0.5."
         ]
     return " ".join([*sentences, f"{float(run.escaped[-1]):.1e} of the mass left the box."])
+
+
+def enough(gaps: xr.Dataset) -> bool:
+    """Whether there are widths and seeds enough to speak of a rate."""
+    return gaps.sizes["width"] >= 3 and gaps.sizes["seed"] >= 4
+
+
+def over_how_many(gaps: xr.Dataset) -> str:
+    """Over which seeds a number is taken."""
+    seeds = gaps.sizes["seed"]
+    return f"median of {seeds} seeds" if seeds > 1 else "one seed"
+
+
+def spread_of(gaps: xr.Dataset) -> str:
+    """What the brackets of the table hold."""
+    if gaps.sizes["seed"] == 1:
+        return "one seed"
+    ends = "[5 %, 95 %]" if gaps.sizes["seed"] >= FEW else "[least, most]"
+    return f"medians {ends} over {gaps.sizes['seed']} seeds"
 
 
 def gap_table(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
@@ -325,11 +349,13 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def in_words(of_seeds: xr.DataArray) -> str:
-    """Median [5 %, 95 %]."""
+    """Median [low, high]; without brackets where they say nothing."""
     found = named_band(of_seeds)
     if not found:
         return "–"
-    return f"{short(found['median'])} [{found['low']:.2g}, {found['high']:.2g}]"
+    if found["low"] == found["high"]:
+        return short(found["median"])
+    return f"{short(found['median'])} [{short(found['low'])}, {short(found['high'])}]"
 
 
 def short(number: float) -> str:

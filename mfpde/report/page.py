@@ -128,11 +128,11 @@ CAPTIONS = {
     "fit": "The data and what the network predicts, in the data's own units: the density at "
     "several times, and at the last of them every particle run of the widest network.",
     "history": "Risk, and energy where neurons are penalised, against time: the density, and the "
-    "particles' median with the band from the 5 % to the 95 % quantile over seeds. Right: the "
+    "particles' median with the band over seeds that the table gives. Right: the "
     "particles' risk less the density's.",
     "gap": "Root mean square distance between the predictions of particles and density. Left: "
     "against time. Right: against the number of particles at the last time; squares measure "
-    "against the density's own cells moved as particles, which leaves the sampling error alone.",
+    "against the density's own cells moved as particles (drawn a little to the right).",
 }
 ALTS = {
     "marginals": "Rows of colour maps of the density in every pair of coordinates at successive "

@@ -1,0 +1,5 @@
+"""``python -m mfpde`` is the command line."""
+
+from mfpde.cli import main
+
+main()
