@@ -17,13 +17,14 @@ from mfpde.problems.laws import Law, Point
 from mfpde.problems.problem import Array
 
 Ends = tuple[float, float]
+Rule = tuple[Array, Array]  # nodes and weights in every cell of an axis, (cells, nodes) each
 
 REST = 1e-15  # mass beyond each end of what is called a law's reach
 PANELS = 8  # into which the reach is divided at most
 NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and panel, by dimension of the factor
 AIM = 1e-9  # error of the mass at which panels are no longer halved
 MOST_MISSED = 1e-6  # error of the mass at which the quadrature has failed
-MOST_DENSITIES = 2 * 10**7  # evaluations that one quadrature may take to get there
+MOST_DENSITIES = 2 * 10**7  # evaluations that a refined quadrature may take
 
 
 def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
@@ -86,45 +87,48 @@ def factor_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
 
 
 def resolved_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
-    """Quadrature on panels halved until the mass is 1, less at most what lies outside the axes.
+    """Quadrature, refined until the mass is 1 less at most what lies beyond the axes.
 
-    Raises InvalidInput where MOST_DENSITIES do not bring its error below MOST_MISSED.
+    Raises InvalidInput where no affordable refinement brings its error below MOST_MISSED.
     """
-    cells, D = math.prod(axis.cells for axis in axes), len(axes)
+    outside = mass_outside(law, axes)
     volumes = reduce(np.multiply.outer, [axis.widths for axis in axes])
-    outside, halvings, affordable = mass_outside(law, axes), 0, True
-    missed = np.inf
-    while missed > AIM and affordable:
-        averages = quadrature(law, axes, 2**halvings)
+    for rules in refinements(law, axes):
+        averages = quadrature(law, rules)
         mass = float(np.sum(averages * volumes))
         missed = max(mass - 1.0, 1.0 - outside - mass)
-        halvings += 1
-        affordable = cells * (NODES[D] * 2**halvings) ** D <= MOST_DENSITIES
+        if missed <= AIM:
+            break
     if missed > MOST_MISSED:
-        finest = min(axis.widths.min() for axis in axes) / (NODES[D] * 2 ** (halvings - 1))
+        nodes = math.prod(nodes.shape[1] for nodes, _ in rules)
         raise InvalidInput(
             f"the cells do not resolve the initial law {law!r}",
-            f"its quadrature has mass {mass:.6g} on nodes {finest:.2g} apart: the law is thinner",
+            f"its mass comes out as {mass:.6g} with {nodes} nodes in every cell: it is too thin",
             "finer cells, of about its width, or a wider law",
         )
     return averages
 
 
-def quadrature(law: Law, axes: tuple[Axis, ...], division: int = 1) -> Array:
-    """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes.
+def refinements(law: Law, axes: tuple[Axis, ...]) -> Iterator[list[Rule]]:
+    """Rules for every axis with panels halved again and again, as far as MOST_DENSITIES go."""
+    for halvings in itertools.count():
+        rules = [
+            cell_nodes(axis, *span, NODES[len(axes)], 2**halvings)
+            for axis, span in zip(axes, spans(law), strict=True)
+        ]
+        if halvings > 0 and math.prod(nodes.size for nodes, _ in rules) > MOST_DENSITIES:
+            return
+        yield rules
 
-    Each axis' panels are divided into ``division`` equal ones.
-    """
-    rules = [
-        cell_nodes(axis, *span, NODES[len(axes)], division)
-        for axis, span in zip(axes, spans(law), strict=True)
-    ]
-    averages = np.zeros([axis.cells for axis in axes])
+
+def quadrature(law: Law, rules: list[Rule]) -> Array:
+    """Means of the density over every cell, by all combinations of the axes' nodes."""
+    averages = np.zeros([len(nodes) for nodes, _ in rules])
     for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
         columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
         weights = [weight[:, q] for (_, weight), q in zip(rules, combination, strict=True)]
         points = np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1)
-        density = np.exp(law.log_density(points.reshape(-1, len(axes)))).reshape(averages.shape)
+        density = np.exp(law.log_density(points.reshape(-1, len(rules)))).reshape(averages.shape)
         averages += reduce(np.multiply.outer, weights) * density
     return averages
 
@@ -135,14 +139,13 @@ def spans(law: Law) -> Iterator[tuple[Ends, Ends]]:
         yield (float(low), float(high)), (float(first), float(last))
 
 
-def cell_nodes(
-    axis: Axis, support: Ends, reach: Ends, count: int, division: int
-) -> tuple[Array, Array]:
+def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int) -> Rule:
     """Gauss–Legendre nodes and weights of every cell, cut to the support, weights per cell width.
 
     Where cells are wider than a PANELS-th of the law's reach (2 standard deviations of a gaussian),
-    they are cut to the reach and divided, or a narrow law would fall between the nodes;
-    all panels are then divided further, ``division`` times. Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
+    they are cut to the reach and divided, or a narrow law would fall between the nodes; each panel
+    is then divided into ``division`` ones. Two arrays (cells, nodes); on a periodic axis the nodes
+    of all images stand side by side.
     """
     unit, weight = np.polynomial.legendre.leggauss(count)
     panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division

@@ -30,6 +30,7 @@ class Activation:
     slope: Callable[[Array], Array] | None = None  # σ': (...) -> (...)
     curvature: Callable[[Array], Array] | None = None  # σ'': (...) -> (...)
     name: str = "user"  # how it is called in records and messages
+    kinks: tuple[float, ...] = ()  # where the slope of a piecewise linear σ jumps; empty: smooth
 
     def __repr__(self) -> str:
         return self.name
@@ -106,8 +107,8 @@ def _two(z: Array) -> Array:
 
 
 identity = Activation(np.positive, _one, _zero, "identity")
-relu = Activation(_relu, _step, name="relu")
-leaky_relu = Activation(_leaky_relu, _leaky_relu_slope, name="leaky_relu")
+relu = Activation(_relu, _step, name="relu", kinks=(0.0,))
+leaky_relu = Activation(_leaky_relu, _leaky_relu_slope, name="leaky_relu", kinks=(0.0,))
 tanh = Activation(np.tanh, _tanh_slope, _tanh_curvature, "tanh")
 sigmoid = Activation(special.expit, _sigmoid_slope, _sigmoid_curvature, "sigmoid")
 softplus = Activation(_softplus, special.expit, _sigmoid_slope, "softplus")
