@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from particle_ref.arguments import number, numbers
 from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Problem
 from particle_ref.spaces import Space
@@ -31,7 +32,7 @@ class Cloud:
     weight: Array
 
     def __init__(self, position: ArrayLike, weight: ArrayLike | None = None) -> None:
-        position = _numbers("position", position)
+        position = _finite("position", position)
         if position.ndim != 2 or 0 in position.shape:
             raise InvalidInput(
                 f"position has shape {position.shape}",
@@ -39,7 +40,7 @@ class Cloud:
                 "give shape (N, D): position[:, None] where D = 1",
             )
         uniform = np.full(len(position), 1 / len(position))
-        weight = uniform if weight is None else _numbers("weight", weight)
+        weight = uniform if weight is None else _finite("weight", weight)
         if weight.shape != (len(position),):
             raise InvalidInput(
                 f"weight has shape {weight.shape}", f"there are {len(position)} particles"
@@ -61,11 +62,8 @@ class Cloud:
         return f"Cloud({len(self)} particles in {self.position.shape[1]} coordinates)"
 
 
-def _numbers(name: str, value: ArrayLike) -> Array:
-    try:
-        array = np.array(value, dtype=float, order="C")
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} is not an array of numbers", str(error)) from error
+def _finite(name: str, value: ArrayLike) -> Array:
+    array = numbers(name, value)
     if not np.isfinite(array).all():
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidInput(f"{name}{list(first)} = {array[first]}", "every value must be finite")
@@ -86,11 +84,11 @@ def sample(problem: Problem, m: int, seed: int = 0, kind: Literal["iid", "sobol"
     Raises:
         InvalidInput: for another kind, m < 1, or a law that leaves the problem's domain.
     """
-    draw = {"iid": _iid, "sobol": _sobol}.get(kind)
+    draw = {"iid": _iid, "sobol": _sobol}.get(kind if isinstance(kind, str) else "")
     if draw is None:
         raise InvalidInput(f"kind={kind!r}", "a sample is drawn 'iid' or 'sobol'")
-    if m != int(m) or m < 1:
-        raise InvalidInput(f"m = {m}", "a cloud has at least one particle, and whole ones")
+    if not (1 <= number(m) < np.inf and m == int(m)):
+        raise InvalidInput(f"m = {m!r}", "a cloud has at least one particle, and whole ones")
     u = draw(int(m), len(problem.coords), np.random.default_rng(seed))
     space = Space(problem.coords, problem.domain)
     return Cloud(space.admit(problem.initial.from_uniform(u)))

@@ -54,13 +54,21 @@ Features = Callable[[Array], tuple[Array, Pullback]]  # (N, k) -> ψ as (n, N), 
 class Force:
     """Position (N, D) and weight (N,) of a cloud -> its :class:`Response`; and its velocity.
 
-    Raises InvalidInput when the problem's features or kernel come without their gradients.
+    Raises InvalidInput when the problem's features or kernel come without their gradients, or a
+    penalty with kinks without its proximal map.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.penalty = problem.penalty
         kinks = has_kinks(problem.penalty, len(problem.coords))
         self.prox = problem.penalty.prox if kinks else None  # of the penalty, where it is needed
+        if kinks and self.prox is None:
+            raise InvalidInput(
+                f"particles cannot move under the penalty {problem.penalty!r}",
+                "it has kinks and no proximal map; steps along its gradient only chatter across",
+                "a penalty with prox (ridge, total_variation, their sums), or solve for the "
+                "density: mf.solve(problem, grid, mf.muscl())",
+            )
         self._respond = risk_force(problem)
 
     def __call__(self, position: Array, weight: Array) -> Response:

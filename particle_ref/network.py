@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from particle_ref.activations import ACTIVATIONS
+from particle_ref.arguments import number, numbers
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Response, RiskForce, feature_force, layer
 from particle_ref.problem import Array
@@ -53,7 +54,7 @@ class MeanFieldTwoLayerNN:
         activation: str = "relu",
         seed: int | None = None,
     ) -> None:
-        if n_particles < 1 or input_dim < 1:
+        if not (number(n_particles) >= 1 and number(input_dim) >= 1):
             raise InvalidInput(
                 f"a network of {n_particles} neurons with {input_dim} inputs",
                 "it needs at least one of each",
@@ -98,7 +99,7 @@ class MeanFieldTwoLayerNN:
             NumericalStop: when the loss is no longer finite; ``last`` holds the losses before, and
                 the network stays at its last finite loss.
         """
-        if not 0 < lr < np.inf or n_steps < 0:
+        if not (0 < number(lr) < np.inf and number(n_steps) >= 0):
             raise InvalidInput(f"lr={lr}, n_steps={n_steps}", "steps have a PDE time > 0 each")
         force, losses = self._force(X, y), np.empty(n_steps)
         start = self.a, self.w
@@ -123,7 +124,7 @@ class MeanFieldTwoLayerNN:
         return stop
 
     def _force(self, X: ArrayLike, y: ArrayLike) -> RiskForce:
-        inputs, targets = self._inputs(X), np.asarray(y, dtype=float)
+        inputs, targets = self._inputs(X), numbers("y", y)
         if targets.shape != (len(inputs),):
             raise InvalidInput(f"y has shape {targets.shape}", f"X has {len(inputs)} rows")
         psi, width = layer(inputs, ACTIVATIONS[self.activation])
@@ -134,7 +135,7 @@ class MeanFieldTwoLayerNN:
         return force(np.column_stack([self.a, self.w]), np.full(m, 1 / m))
 
     def _inputs(self, X: ArrayLike) -> Array:
-        inputs = np.asarray(X, dtype=float)
+        inputs = numbers("X", X)
         if inputs.ndim != 2 or inputs.shape[1] != self.w.shape[1] or len(inputs) == 0:
             raise InvalidInput(
                 f"X has shape {inputs.shape}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from particle_ref.arguments import numbers
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
@@ -28,7 +31,24 @@ class _State:
     dissipation: float  # Σ_j p_j |u_j'|²
 
 
-def run(problem: Problem, cloud: Cloud, method: Method, times: ArrayLike) -> xr.Dataset:
+class Writer(Protocol):
+    """Keeps a run, such as the folder of ``mf.store("runs/y")``.
+
+    One that also offers ``check_free()`` is asked before anything is computed; it raises when
+    something is in the way.
+    """
+
+    def write(self, run: xr.Dataset) -> None:
+        """Keep the run."""
+
+
+def run(
+    problem: Problem,
+    cloud: Cloud,
+    method: Method,
+    times: ArrayLike,
+    to: Writer | None = None,
+) -> xr.Dataset:
     """Move ``cloud``, the state at time 0, by ``method`` and record it at ``times``.
 
     Args:
@@ -36,6 +56,8 @@ def run(problem: Problem, cloud: Cloud, method: Method, times: ArrayLike) -> xr.
         cloud: particles in the problem's coordinates; angles on circles may be any.
         method: ``GradientFlow(...)`` or ``Descent(dt)``.
         times: (T,) strictly increasing PDE times ≥ 0.
+        to: who keeps the run, for instance ``mf.store("runs/y")``; at the end, or, when the run
+            is stopped, what was reached.
 
     Returns:
         ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
@@ -44,20 +66,23 @@ def run(problem: Problem, cloud: Cloud, method: Method, times: ArrayLike) -> xr.
         Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow.
 
     Raises:
-        InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, or
-            what the method refuses.
+        InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, a
+            penalty with kinks and no proximal map, or what the method refuses.
         NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
     """
+    _check_parts(cloud, method, to)
     moments = _increasing(times)
     if problem.entropy > 0:
         raise InvalidInput(
             f"{method} cannot solve a problem of entropy λ = {problem.entropy:g}",
             "entropy is noise to particles, and this method is deterministic",
-            "set entropy=0, or solve for the density",
+            "entropy=0.0",
         )
     space = Space(problem.coords, problem.domain)
     start = Cloud(space.admit(cloud.position), cloud.weight)
     force = Force(problem)
+    if check := getattr(to, "check_free", None):
+        check()
     states: list[_State] = []
     try:
         # Every state is searched for numbers that are not finite: no need to warn beside it.
@@ -66,16 +91,44 @@ def run(problem: Problem, cloud: Cloud, method: Method, times: ArrayLike) -> xr.
                 states.append(_observe(time, moved, force, space, method))
     except NumericalStop as stop:
         stop.last = _dataset(problem, space, method, start, states)
+        if to is not None:
+            to.write(stop.last)
         raise
-    return _dataset(problem, space, method, start, states)
+    result = _dataset(problem, space, method, start, states)
+    if to is not None:
+        to.write(result)
+    return result
+
+
+def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
+    """Raise InvalidInput for an argument that is something else, or a class not called."""
+    if isinstance(method, type):
+        call = "Descent(dt)" if method.__name__ == "Descent" else f"{method.__name__}()"
+        raise InvalidInput(
+            f"method is the class {method.__name__}", "a run needs one of them", f"write pr.{call}"
+        )
+    if not (hasattr(method, "flow") and hasattr(method, "velocity")):
+        raise InvalidInput(
+            f"method = {reprlib.repr(method)}", "it does not move particles", "pr.GradientFlow()"
+        )
+    if not isinstance(cloud, Cloud):
+        raise InvalidInput(
+            "the second argument of run is not a cloud",
+            f"it is a {type(cloud).__name__}",
+            "pr.sample(problem, 1000), or pr.Cloud(position)",
+        )
+    if to is not None and not callable(getattr(to, "write", None)):
+        raise InvalidInput(
+            f"to = {reprlib.repr(to)}", "it cannot write a run", 'to=mf.store("runs/y")'
+        )
 
 
 def _increasing(times: ArrayLike) -> Array:
-    moments = np.array(times, dtype=float)
+    moments = numbers("times", times)
     good = moments.ndim == 1 and moments.size > 0 and np.isfinite(moments).all()
     if not good or moments[0] < 0 or (np.diff(moments) <= 0).any():
         raise InvalidInput(
-            f"times = {times!r}",
+            f"times = {np.array2string(moments, threshold=6)}",
             "the cloud is recorded at one or more PDE times ≥ 0, each later than the one before",
             "for instance times=np.linspace(0, 2, 21)",
         )

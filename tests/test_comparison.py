@@ -66,7 +66,12 @@ def density_run(
             "a": ("a", a + shift, {"geometry": "line", "low": -3 + shift, "high": 3 + shift}),
             "w": ("w", w, {"geometry": "circle", "low": 0.0, "high": LENGTH}),
         },
-        attrs={"software": "mfpde", "problem": "one", "method": "synthetic", "quadrature": 2},
+        attrs={
+            "software": "mfpde",
+            "problem": "one",
+            "method": "synthetic",
+            "quadrature": 2,
+        },
     )
 
 

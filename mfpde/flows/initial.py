@@ -17,25 +17,31 @@ from mfpde.problems.laws import Law, Point
 from mfpde.problems.problem import Array
 
 Ends = tuple[float, float]
+Rule = tuple[Array, Array]  # nodes and weights in every cell of an axis, (cells, nodes) each
 
 REST = 1e-15  # mass beyond each end of what is called a law's reach
 PANELS = 8  # into which the reach is divided at most
-NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and cell, by dimension of the factor
+NODES = {1: 8, 2: 6, 3: 4, 4: 3}  # Gauss nodes per axis and panel, by dimension of the factor
+AIM = 1e-9  # error of the mass at which panels are no longer halved
+MOST_MISSED = 1e-6  # error of the mass at which the quadrature has failed
+MOST_DENSITIES = 2 * 10**7  # evaluations that a refined quadrature may take
 
 
 def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
     """Cell averages of ``law`` on ``grid``, of total mass 1, and the mass left outside the box.
 
     Separable laws are integrated axis by axis. A law on the line is wrapped round periodic axes.
-    A point is shared by the neighbouring centres, linearly: the first moment is exact.
+    A point is shared by the neighbouring centres, linearly: the first moment is exact. The mass
+    outside is the law's own (``Law.outside``, a bound for laws that are not separable), not what
+    the quadrature has missed.
 
     Raises:
-        InvalidInput: when more than 1e-6 of the law lies outside the box, with a box that holds it.
+        InvalidInput: when more than 1e-6 of the law lies outside the box, with a box that holds
+            it, and when the law is too thin for the cells.
     """
     axes = tuple(grid.axes.values())
     rho = mixture_averages(law, axes)
-    mass = float(np.sum(rho * grid.volumes))
-    outside = 1.0 - mass
+    outside = mass_outside(law, axes)
     if outside > MOST_OUTSIDE:
         low, high = law.reach(1e-9)
         box = [
@@ -46,7 +52,14 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
             f"{law!r} reaches beyond {grid!r}",
             f"a box that holds it: {', '.join(box)}; or mf.fit_grid(problem)",
         )
-    return rho / mass, max(outside, 0.0)
+    return rho / np.sum(rho * grid.volumes), outside
+
+
+def mass_outside(law: Law, axes: tuple[Axis, ...]) -> float:
+    """The law's mass beyond the ends of the axes; nothing lies beyond a circle."""
+    low = [-np.inf if axis.is_periodic else axis.low for axis in axes]
+    high = [np.inf if axis.is_periodic else axis.high for axis in axes]
+    return law.outside(low, high)
 
 
 def mixture_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
@@ -70,21 +83,52 @@ def factor_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
     """Averages of one independent part: a mixture, a point or a density."""
     if law.components[0][1] is not law:
         return mixture_averages(law, axes)
-    return deposit(law, axes) if isinstance(law, Point) else quadrature(law, axes)
+    return deposit(law, axes) if isinstance(law, Point) else resolved_averages(law, axes)
 
 
-def quadrature(law: Law, axes: tuple[Axis, ...]) -> Array:
-    """Gauss quadrature of the density over every cell, by all combinations of the axes' nodes."""
-    rules = [
-        cell_nodes(axis, *span, NODES[len(axes)])
-        for axis, span in zip(axes, spans(law), strict=True)
-    ]
-    averages = np.zeros([axis.cells for axis in axes])
+def resolved_averages(law: Law, axes: tuple[Axis, ...]) -> Array:
+    """Quadrature, refined until the mass is 1 less at most what lies beyond the axes.
+
+    Raises InvalidInput where no affordable refinement brings its error below MOST_MISSED.
+    """
+    outside = mass_outside(law, axes)
+    volumes = reduce(np.multiply.outer, [axis.widths for axis in axes])
+    for rules in refinements(law, axes):
+        averages = quadrature(law, rules)
+        mass = float(np.sum(averages * volumes))
+        missed = max(mass - 1.0, 1.0 - outside - mass)
+        if missed <= AIM:
+            break
+    if missed > MOST_MISSED:
+        nodes = math.prod(nodes.shape[1] for nodes, _ in rules)
+        raise InvalidInput(
+            f"the cells do not resolve the initial law {law!r}",
+            f"its mass comes out as {mass:.6g} with {nodes} nodes in every cell: it is too thin",
+            "finer cells, of about its width, or a wider law",
+        )
+    return averages
+
+
+def refinements(law: Law, axes: tuple[Axis, ...]) -> Iterator[list[Rule]]:
+    """Rules for every axis with panels halved again and again, as far as MOST_DENSITIES go."""
+    for halvings in itertools.count():
+        rules = [
+            cell_nodes(axis, *span, NODES[len(axes)], 2**halvings)
+            for axis, span in zip(axes, spans(law), strict=True)
+        ]
+        if halvings > 0 and math.prod(nodes.size for nodes, _ in rules) > MOST_DENSITIES:
+            return
+        yield rules
+
+
+def quadrature(law: Law, rules: list[Rule]) -> Array:
+    """Means of the density over every cell, by all combinations of the axes' nodes."""
+    averages = np.zeros([len(nodes) for nodes, _ in rules])
     for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
         columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
         weights = [weight[:, q] for (_, weight), q in zip(rules, combination, strict=True)]
         points = np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1)
-        density = np.exp(law.log_density(points.reshape(-1, len(axes)))).reshape(averages.shape)
+        density = np.exp(law.log_density(points.reshape(-1, len(rules)))).reshape(averages.shape)
         averages += reduce(np.multiply.outer, weights) * density
     return averages
 
@@ -95,15 +139,16 @@ def spans(law: Law) -> Iterator[tuple[Ends, Ends]]:
         yield (float(low), float(high)), (float(first), float(last))
 
 
-def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int) -> tuple[Array, Array]:
+def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int) -> Rule:
     """Gauss–Legendre nodes and weights of every cell, cut to the support, weights per cell width.
 
     Where cells are wider than a PANELS-th of the law's reach (2 standard deviations of a gaussian),
-    they are cut to the reach and divided, or a narrow law would fall between the nodes.
-    Two arrays (cells, nodes); on a periodic axis the nodes of all images stand side by side.
+    they are cut to the reach and divided, or a narrow law would fall between the nodes; each panel
+    is then divided into ``division`` ones. Two arrays (cells, nodes); on a periodic axis the nodes
+    of all images stand side by side.
     """
     unit, weight = np.polynomial.legendre.leggauss(count)
-    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS))
+    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division
     low, high = support if panels == 1 else reach
     nodes, weights = [], []
     for shift in shifts(axis, reach):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +91,8 @@ def uniform(lo: float, hi: float, cells: int, walls: Walls | None = None) -> Axi
     Raises:
         InvalidInput: for ends that are not finite and increasing, or too few cells.
     """
-    check_ends(lo, hi, cells)
-    edges = np.linspace(lo, hi, int(cells) + 1)
+    lo, hi, cells = checked_ends(lo, hi, cells)
+    edges = np.linspace(lo, hi, cells + 1)
     return Axis(edges, checked_walls(walls), True, axis_label("uniform", lo, hi, cells, walls))
 
 
@@ -102,8 +102,8 @@ def periodic(lo: float, hi: float, cells: int) -> Axis:
     Raises:
         InvalidInput: for ends that are not finite and increasing, or too few cells.
     """
-    check_ends(lo, hi, cells)
-    edges = np.linspace(lo, hi, int(cells) + 1)
+    lo, hi, cells = checked_ends(lo, hi, cells)
+    edges = np.linspace(lo, hi, cells + 1)
     return Axis(edges, "periodic", True, axis_label("periodic", lo, hi, cells, None))
 
 
@@ -125,27 +125,39 @@ def stretched(
     Raises:
         InvalidInput: as :func:`uniform`, or for a focus outside [lo, hi] or a ratio ≤ 1.
     """
-    check_ends(lo, hi, cells)
-    middle = (0.0 if lo < 0 < hi else 0.5 * (lo + hi)) if focus is None else float(focus)
+    lo, hi, cells = checked_ends(lo, hi, cells)
+    middle = (0.0 if lo < 0 < hi else 0.5 * (lo + hi)) if focus is None else number(focus)
     if not lo <= middle <= hi:
         raise InvalidInput(f"focus = {focus} lies outside [{lo}, {hi}]", fix="a point of the box")
-    if not (np.isfinite(ratio) and ratio > 1):
+    if not 1 < number(ratio) < np.inf:
         raise InvalidInput(f"ratio = {ratio}", "it is widest over narrowest cell", "ratio > 1")
     farther = max(hi - middle, middle - lo)
     scale = farther / np.sqrt(ratio**2 - 1)  # cosh(ξ) = ratio where sinh(ξ)·scale = farther
     ends = np.arcsinh(np.array([lo - middle, hi - middle]) / scale)
-    edges = middle + scale * np.sinh(np.linspace(ends[0], ends[1], int(cells) + 1))
+    edges = middle + scale * np.sinh(np.linspace(ends[0], ends[1], cells + 1))
     edges[0], edges[-1] = lo, hi
     label = axis_label("stretched", lo, hi, cells, walls, f", focus={middle:g}, ratio={ratio:g}")
     return Axis(edges, checked_walls(walls), False, label)
 
 
-def check_ends(lo: float, hi: float, cells: int) -> None:
-    """Ends finite and increasing, enough cells."""
-    if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):
-        raise InvalidInput(f"an axis from {lo} to {hi}", "ends are finite and lo < hi")
-    if not (cells >= FEWEST_CELLS and cells == cells // 1):
+def checked_ends(lo: float, hi: float, cells: int) -> tuple[float, float, int]:
+    """The same, if the ends are finite and increasing and there are enough whole cells."""
+    low, high, count = number(lo), number(hi), number(cells)
+    if not -np.inf < low < high < np.inf:
+        raise InvalidInput(
+            f"an axis from {lo} to {hi}", "ends are finite and lo < hi", "mf.uniform(-6, 6, 128)"
+        )
+    if not (FEWEST_CELLS <= count < np.inf and count == int(count)):
         raise InvalidInput(f"cells = {cells}", f"an axis has at least {FEWEST_CELLS} whole cells")
+    return low, high, int(count)
+
+
+def number(value: Any) -> float:
+    """``value`` as a float; nan, which fails every comparison, where it is not one real number."""
+    try:
+        return np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def checked_walls(walls: str | None) -> str:
@@ -160,4 +172,4 @@ def axis_label(
 ) -> str:
     """The call that makes the axis."""
     tail = f', walls="{walls}"' if walls else ""
-    return f"{name}({lo:.6g}, {hi:.6g}, {int(cells)}{tail}{more})"
+    return f"{name}({lo:.6g}, {hi:.6g}, {cells}{tail}{more})"

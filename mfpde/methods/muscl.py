@@ -15,6 +15,7 @@ from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import MC, MINMOD, VAN_LEER
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.step import Method, Step
+from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
 LIMITERS = {"minmod": MINMOD, "mc": MC, "vanleer": VAN_LEER}
@@ -30,10 +31,10 @@ def muscl(limiter: str = "mc", cfl: float = 0.45) -> Method:
     Raises:
         InvalidInput: for an unknown limiter or a ``cfl`` outside (0, 0.5].
     """
-    if limiter not in LIMITERS:
-        raise InvalidInput(f"muscl(limiter={limiter!r})", fix=f"one of {sorted(LIMITERS)}")
-    if not 0 < cfl <= 0.5:
-        raise InvalidInput(f"muscl(cfl={cfl})", "positivity needs 0 < cfl ≤ 0.5", "cfl=0.45")
+    if not isinstance(limiter, str) or limiter not in LIMITERS:
+        raise InvalidInput(f"muscl(limiter={shown(limiter)})", fix=f"one of {sorted(LIMITERS)}")
+    if not 0 < number(cfl) <= 0.5:
+        raise InvalidInput(f"muscl(cfl={shown(cfl)})", "positivity needs 0 < cfl ≤ 0.5", "cfl=0.45")
     return Method(
         name="muscl",
         order=2.0,

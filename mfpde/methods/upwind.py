@@ -14,6 +14,7 @@ from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import FIRST_ORDER
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.step import Method, Step
+from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
 
@@ -26,8 +27,8 @@ def upwind(cfl: float = 0.9) -> Method:
     Raises:
         InvalidInput: for a ``cfl`` outside (0, 1].
     """
-    if not 0 < cfl <= 1:
-        raise InvalidInput(f"upwind(cfl={cfl})", "positivity needs 0 < cfl ≤ 1", "cfl=0.9")
+    if not 0 < number(cfl) <= 1:
+        raise InvalidInput(f"upwind(cfl={shown(cfl)})", "positivity needs 0 < cfl ≤ 1", "cfl=0.9")
     return Method(
         name="upwind",
         order=1.0,

@@ -30,8 +30,7 @@ class Activation:
     slope: Callable[[Array], Array] | None = None  # σ': (...) -> (...)
     curvature: Callable[[Array], Array] | None = None  # σ'': (...) -> (...)
     name: str = "user"  # how it is called in records and messages
-    # where the slope of a piecewise linear σ jumps; empty where σ is smooth
-    kinks: tuple[float, ...] = ()
+    kinks: tuple[float, ...] = ()  # where the slope of a piecewise linear σ jumps; empty: smooth
 
     def __repr__(self) -> str:
         return self.name

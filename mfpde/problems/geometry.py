@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import number
 
 Kind = Literal["line", "circle", "half_line", "interval"]
 
@@ -66,7 +67,7 @@ def line() -> Geometry:
 
 def circle(length: float) -> Geometry:
     """R modulo ``length`` > 0, represented by [0, length)."""
-    return Geometry("circle", 0.0, float(length))
+    return Geometry("circle", 0.0, number(length))
 
 
 def half_line() -> Geometry:
@@ -76,4 +77,4 @@ def half_line() -> Geometry:
 
 def interval(lo: float, hi: float) -> Geometry:
     """The numbers from ``lo`` to ``hi``, both finite and included."""
-    return Geometry("interval", float(lo), float(hi))
+    return Geometry("interval", number(lo), number(hi))

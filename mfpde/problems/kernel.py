@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import check_kind, number, shown
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.penalties import Penalty, no_penalty
 from mfpde.problems.problem import (
+    A_LAW,
     Array,
     Features,
+    check_penalty,
     checked_coords,
     checked_entropy,
     full_domain,
@@ -85,10 +88,17 @@ def kernel_problem(
         penalty, entropy, initial, domain: as in :func:`~mfpde.problems.two_layer.two_layer`.
 
     Raises:
-        InvalidInput: when K or F return the wrong shape, or K is not symmetric.
+        InvalidInput: when K, F or the penalty return the wrong shape, or K is not symmetric.
     """
     names = checked_coords(coords)
-    law = (gaussian() if initial is None else initial).on(names)
+    start = gaussian() if initial is None else initial
+    reg = no_penalty if penalty is None else penalty
+    check_kind("initial", start, Law, A_LAW)
+    law = start.on(names)
+    check_penalty(reg, law, names, lifted=False)
+    constant = number(const)
+    if not np.isfinite(constant):
+        raise InvalidInput(f"const = {shown(const)}", "it is the constant of the risk", "a number")
     quantiles = (np.arange(3.0) + 0.5) / 3
     points = law.from_uniform(np.repeat(quantiles[:, None], len(names), axis=1))
     gram, linear = np.asarray(K(points, points)), np.asarray(F(points))
@@ -103,10 +113,10 @@ def kernel_problem(
         coords=names,
         K=K,
         F=F,
-        const=float(const),
+        const=constant,
         dK=dK,
         dF=dF,
-        penalty=no_penalty if penalty is None else penalty,
+        penalty=reg,
         entropy=checked_entropy(entropy),
         initial=law,
         domain=full_domain(names, domain),

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import number, numbers, shown
 
 Array = NDArray[np.float64]
 Numbers: TypeAlias = float | tuple[float, ...]  # one for every coordinate, or one for each
@@ -102,6 +103,22 @@ class Law(ABC):
             raise InvalidInput(f"reach({tail})", "the mass beyond a side lies between 0 and 1/2")
         return law._reach(tail)
 
+    def outside(self, low: ArrayLike, high: ArrayLike) -> float:
+        """The mass beyond the sides of a box ``low`` (D,), ``high`` (D,), ±inf where it has none.
+
+        Mass beyond several sides counts for each of them, and beyond those of a shell with D > 1
+        as much as lies outside the sphere that touches the side: a bound of the mass outside the
+        box, and exact for D = 1.
+        """
+        law = self._bound()
+        ends = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        if any(end.shape != (law.dimension,) for end in ends):
+            raise InvalidInput(
+                f"the box has ends of shapes {ends[0].shape} and {ends[1].shape}",
+                f"the law has {law.dimension} coordinate(s): {', '.join(law.coords)}",
+            )
+        return float(law._outside(*ends))
+
     @property
     def factors(self) -> tuple[Factor, ...]:
         """The independent parts: (positions of their coordinates, their law) each."""
@@ -137,6 +154,9 @@ class Law(ABC):
 
     @abstractmethod
     def _reach(self, tail: float) -> Box: ...
+
+    @abstractmethod
+    def _outside(self, low: Array, high: Array) -> float: ...
 
     def _factors(self) -> tuple[Factor, ...]:
         return ((tuple(range(self.dimension)), self),)
@@ -218,6 +238,10 @@ class Gaussian(Law):
         mean, std = self._vectors(self.mean, self.std)
         return mean + std * special.ndtri(tail), mean - std * special.ndtri(tail)
 
+    def _outside(self, low: Array, high: Array) -> float:
+        mean, std = self._vectors(self.mean, self.std)
+        return (special.ndtr((low - mean) / std) + special.ndtr((mean - high) / std)).sum()
+
     def _factors(self) -> tuple[Factor, ...]:
         columns = zip(self.coords, *self._vectors(self.mean, self.std), strict=True)
         return tuple(
@@ -255,9 +279,15 @@ class CorrelatedGaussian(Law):
         z, weights = _tensor([_hermite(k)] * self.dimension)
         return mean + z @ self._root().T, weights
 
-    def _reach(self, tail: float) -> Box:
+    def _marginals(self) -> Gaussian:
         std = tuple(np.sqrt(np.diag(self.cov)).tolist())
-        return Gaussian(self.mean, std, coords=self.coords).reach(tail)  # its marginals
+        return Gaussian(self.mean, std, coords=self.coords)
+
+    def _reach(self, tail: float) -> Box:
+        return self._marginals().reach(tail)
+
+    def _outside(self, low: Array, high: Array) -> float:
+        return self._marginals().outside(low, high)
 
 
 def gaussian(
@@ -272,17 +302,18 @@ def gaussian(
     if cov is None:
         s = _numbers("gaussian", std=1.0 if std is None else std)
         if not np.all(np.asarray(s) > 0):
-            raise InvalidInput(
-                f"gaussian(std={s})", "a standard deviation is > 0", "use point() for 0"
-            )
+            flat = np.all(np.asarray(s) >= 0)
+            fix = "point(mean) where there is no spread" if flat else "std > 0"
+            raise InvalidInput(f"gaussian(std={s})", "a standard deviation is > 0", fix)
         _common_length(m, s)
         return Gaussian(m, s)
     if std is not None:
         raise InvalidInput(
             "gaussian got both std and cov", "each states the spread", "give one of them"
         )
-    matrix = np.array(cov, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+    matrix = numbers("cov", cov)
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+    if not square or not np.isfinite(matrix).all():
         raise InvalidInput(
             f"cov has shape {matrix.shape}", "a covariance is a finite matrix", "give (D, D)"
         )
@@ -329,6 +360,11 @@ class UniformBox(Law):
 
     def _reach(self, tail: float) -> Box:
         return self._support()  # no mass at all beyond it
+
+    def _outside(self, low: Array, high: Array) -> float:
+        first, last = self._vectors(self.low, self.high)
+        beyond = np.clip((low - first) / (last - first), 0, 1)
+        return (beyond + np.clip((last - high) / (last - first), 0, 1)).sum()
 
     def _factors(self) -> tuple[Factor, ...]:
         columns = zip(self.coords, *self._vectors(self.low, self.high), strict=True)
@@ -387,6 +423,9 @@ class Point(Law):
 
     def _reach(self, tail: float) -> Box:
         return self._support()
+
+    def _outside(self, low: Array, high: Array) -> float:
+        return float(((self.value < low) | (self.value > high)).sum())
 
     def _factors(self) -> tuple[Factor, ...]:
         return tuple(
@@ -452,6 +491,9 @@ class Product(Law):
 
     def _reach(self, tail: float) -> Box:
         return self._box([law.reach(tail) for _, law in self.parts])
+
+    def _outside(self, low: Array, high: Array) -> float:
+        return sum(law.outside(low[at], high[at]) for at, law in self._blocks())
 
     def _support(self) -> Box:
         return self._box([law.support for _, law in self.parts])
@@ -541,15 +583,24 @@ class Shell(Law):
         r = self._radial.quantile(np.array([1 - 2 * tail]), np.array([2 * tail]))
         return np.full(self.dimension, -r[0]), np.full(self.dimension, r[0])
 
+    def _outside(self, low: Array, high: Array) -> float:
+        r = np.concatenate([-low, high])  # a side with r < 0 has the centre beyond it
+        half = self._radial.beyond(np.abs(r)) / 2
+        return np.where(r >= 0, half, 1 - half if self.dimension == 1 else 1.0).sum()
+
 
 def shell(radius: float, width: float) -> Law:
     """Isotropic in any dimension, density ∝ exp(−(|θ|−radius)²/(2 width²)), radius >= 0, width > 0.
 
     The density has a kink at the origin, of relative size exp(−radius²/(2 width²)).
     """
-    if not (0 <= radius < np.inf and 0 < width < np.inf):
-        raise InvalidInput(f"shell({radius}, {width})", "a shell needs radius >= 0 and width > 0")
-    return Shell(float(radius), float(width))
+    R, s = number(radius), number(width)
+    if not (0 <= R < np.inf and 0 < s < np.inf):
+        raise InvalidInput(
+            f"shell({shown(radius)}, {shown(width)})",
+            "a shell needs radius >= 0 and width > 0, both finite",
+        )
+    return Shell(R, s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -587,6 +638,14 @@ class _RadialLaw:
         half = (end - start) / 2
         r = start[:, None] + half[:, None] * (1 + x)
         return half * (self.relative(r) @ w)
+
+    def beyond(self, r: Array) -> Array:
+        """The fraction of the mass (N,) beyond r (N,) >= 0."""
+        last = len(self.edges) - 2
+        panel = np.clip(np.searchsorted(self.edges, r, side="right") - 1, 0, last)
+        end = self.edges[panel + 1]
+        rest = self.integral(np.clip(r, self.edges[panel], end), end)
+        return (rest + self.above[panel + 1]) / self.below[-1]
 
     def quantile(self, lower: Array, upper: Array) -> Array:
         """r (N,) with the fraction ``lower`` (N,) of the mass below it and ``upper`` above.
@@ -708,6 +767,12 @@ class Mixture(Law):
     def _reach(self, tail: float) -> Box:
         return _hull([law.reach(tail) for law in self.laws])
 
+    def _outside(self, low: Array, high: Array) -> float:
+        return sum(
+            weight * law.outside(low, high)
+            for weight, law in zip(self.weights, self.laws, strict=True)
+        )
+
     def _support(self) -> Box:
         return _hull([law.support for law in self.laws])
 
@@ -732,7 +797,7 @@ def probabilities(weights: ArrayLike, size: int) -> Array:
 
     Raises InvalidInput otherwise.
     """
-    p = np.array(weights, dtype=float)
+    p = numbers("weights", weights)
     if p.shape != (size,):
         raise InvalidInput(
             f"weights have shape {p.shape}", f"{size} are needed", f"give shape ({size},)"
@@ -752,10 +817,10 @@ def probabilities(weights: ArrayLike, size: int) -> Array:
 def _numbers(law: str, **parameter: ArrayLike) -> Numbers:
     """A parameter as a float or a tuple of floats, if it is finite."""
     ((name, value),) = parameter.items()
-    array = np.array(value, dtype=float)
+    array = numbers(f"{law}'s {name}", value)
     if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
         raise InvalidInput(
-            f"{law}({name}={value!r})",
+            f"{law}({name}={shown(value)})",
             "a parameter is one finite number, or one for each coordinate",
         )
     return tuple(array.tolist()) if array.ndim else float(array)

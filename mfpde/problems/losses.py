@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import frozen, number, numbers, shown
 from mfpde.problems.laws import probabilities
 
 Array = NDArray[np.float64]
@@ -42,21 +43,35 @@ class Loss:
     def __call__(self, y: ArrayLike, weights: ArrayLike | None = None) -> BoundLoss:
         """Bind the targets ``y`` (n,) and their weights p (n,), by default 1/n each.
 
-        Raises InvalidInput for targets that are not finite or not among the loss's labels, and for
-        weights that are negative, not finite, or do not sum to 1 within 1e-12.
+        Raises InvalidInput for targets that are not finite or not among the loss's labels, for
+        weights that are negative, not finite, or do not sum to 1 within 1e-12, and where the loss
+        is not elementwise.
         """
         targets = self._targets(y)
         n = len(targets)
         p = np.full(n, 1 / n) if weights is None else probabilities(weights, n)
-        return BoundLoss(self, _frozen(targets), _frozen(p))
+        self._check_elementwise(targets)
+        return BoundLoss(self, frozen(targets), frozen(p))
+
+    def _check_elementwise(self, y: Array) -> None:
+        """Call value and slope once, at f = y, and look at the shape of the answers."""
+        for part, function in (("value", self.value), ("slope", self.slope)):
+            with np.errstate(all="ignore"):  # the shape alone is looked at
+                shape = np.shape(function(y, y))
+            if shape != y.shape:
+                raise InvalidInput(
+                    f"the {part} of the loss {self.name} maps f and y {y.shape} to {shape}",
+                    "a loss is pointwise: the weighted sum over samples is taken for it",
+                    f"leave out the mean or sum and return shape {y.shape}",
+                )
 
     def _targets(self, y: ArrayLike) -> Array:
-        targets = np.array(y, dtype=float)
+        targets = numbers("y", y)
         if targets.ndim != 1 or targets.size == 0:
             raise InvalidInput(
                 f"the targets y have shape {targets.shape}",
                 "a loss is bound to one number per sample, and to at least one",
-                "give y of shape (n,)",
+                "y.ravel()" if targets.shape[1:] == (1,) else "give y of shape (n,)",
             )
         wrong = ~np.isfinite(targets)
         if self.labels:
@@ -67,15 +82,20 @@ class Loss:
             raise InvalidInput(
                 f"the target y[{i}] is {targets[i]:g}",
                 f"the loss {self.name} needs targets that are {allowed}",
-                "recode the targets or remove those samples",
+                self._recoding(targets),
             )
         return targets
+
+    def _recoding(self, targets: Array) -> str:
+        if self.labels == (-1.0, 1.0) and np.isin(targets, (0.0, 1.0)).all():
+            return "y = 2*y - 1 for targets 0 and 1"
+        return "recode the targets or remove those samples"
 
     def __repr__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BoundLoss:
     """A loss with its data: the risk Σ_i p_i ℓ(f_i, y_i) of a prediction f (n,)."""
 
@@ -127,7 +147,10 @@ class BoundLoss:
                 "weights are rescaled to sum to 1 over the subset, and theirs sum to 0",
                 "choose at least one sample of positive weight",
             )
-        return BoundLoss(self.loss, _frozen(y), _frozen(p / p.sum()))
+        return BoundLoss(self.loss, frozen(y), frozen(p / p.sum()))
+
+    def __repr__(self) -> str:
+        return f"{self.name} on {len(self.y)} samples"
 
     def _missing(self, part: str, use: str) -> InvalidInput:
         return InvalidInput(
@@ -135,11 +158,6 @@ class BoundLoss:
             f"{use} it",
             f"give it: mf.Loss(value, slope, {part}=...)",
         )
-
-
-def _frozen(array: Array) -> Array:
-    array.flags.writeable = False
-    return array
 
 
 # Named functions, not lambdas: a problem must survive pickling on its way to another process.
@@ -206,13 +224,13 @@ logistic = Loss(
 
 def huber(delta: float) -> Loss:
     """(f−y)²/2 where |f−y| <= delta, delta (|f−y| − delta/2) beyond; delta > 0 in units of y."""
-    if not 0 < delta < np.inf:
+    d = number(delta)
+    if not 0 < d < np.inf:
         raise InvalidInput(
-            f"huber({delta})",
+            f"huber({shown(delta)})",
             "delta is the residual beyond which the loss grows linearly",
             "give a finite delta > 0",
         )
-    d = float(delta)
     return Loss(
         partial(_huber, d),
         partial(_huber_slope, d),

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import number, numbers, shown
 
 Array = NDArray[np.float64]
+Strengths: TypeAlias = float | tuple[float, ...]  # one for all coordinates, or one for each
+
+WITHOUT = "leave penalty out for none, or mf.no_penalty"
 
 
 def _nowhere(dimension: int) -> tuple[bool, ...]:
@@ -36,24 +41,60 @@ class Penalty:
     name: str = "user"  # how it is called in records and messages
     # D -> (D,): does reg grow to infinity along each coordinate axis, whatever the others are?
     confines: Callable[[int], tuple[bool, ...]] = _nowhere
+    needs_output_weight: bool = False  # is the first coordinate, for reg, an output weight a?
 
     def __add__(self, other: Penalty) -> Penalty:
-        """The sum; its proximal map is unknown unless one of the two is ``no_penalty``."""
+        """The sum; its proximal map is known for sums of ridge and total_variation alone.
+
+        Raises InvalidInput for ridges of different numbers of strengths.
+        """
         if not isinstance(other, Penalty):
             return NotImplemented
         if other == no_penalty:
             return self
         if self == no_penalty:
             return other
+        shrink = isinstance(self.prox, Shrinkage) and isinstance(other.prox, Shrinkage)
         return Penalty(
             partial(_sum, self.value, other.value),
             partial(_sum, self.gradient, other.gradient),
-            name=f"{self.name} + {other.name}",
-            confines=partial(_either, self.confines, other.confines),
+            self.prox + other.prox if shrink else None,  # type: ignore[operator]
+            f"{self.name} + {other.name}",
+            partial(_either, self.confines, other.confines),
+            self.needs_output_weight or other.needs_output_weight,
         )
 
     def __repr__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """The proximal map of Σ_k μ_k θ_k²/2 + s|θ_1|, a family closed under addition.
+
+    For k = 1 the root q of q + step (μ_k q + s sign q) = θ_k, q = soft(θ_k, step s)/(1 + step μ_k);
+    for the others the same with s = 0.
+    """
+
+    mu: Strengths = 0.0
+    s: float = 0.0
+
+    def __call__(self, points: Array, step: float) -> Array:
+        """argmin_q Σ μ_k q_k²/2 + s|q_1| + |q − θ|²/(2 step) at points θ (N, D)."""
+        soft, a = points.copy(), points[:, 0]
+        soft[:, 0] = np.sign(a) * np.maximum(np.abs(a) - step * self.s, 0.0)
+        return soft / (1 + step * _strengths(self.mu, points.shape[1]))
+
+    def __add__(self, other: Shrinkage) -> Shrinkage:
+        """The proximal map of the sum of the two penalties."""
+        lengths = {len(mu) for mu in (self.mu, other.mu) if isinstance(mu, tuple)}
+        if len(lengths) > 1:
+            raise InvalidInput(
+                f"ridges of {sorted(lengths)} strengths do not add",
+                "a sequence of strengths holds one for each coordinate",
+                "give them the same length, or one strength for all",
+            )
+        return Shrinkage(_plain(np.add(self.mu, other.mu)), self.s + other.s)
 
 
 # Named functions, not lambdas: a problem must survive pickling on its way to another process.
@@ -84,45 +125,49 @@ def _no_prox(points: Array, step: float) -> Array:
 no_penalty = Penalty(_no_value, _no_gradient, _no_prox, "no_penalty")
 
 
-def _strengths(mu: Array, dimension: int) -> Array:
-    if mu.ndim and len(mu) != dimension:
+def _strengths(mu: Strengths, dimension: int) -> Array:
+    if isinstance(mu, tuple) and len(mu) != dimension:
         raise InvalidInput(
             f"ridge has {len(mu)} strengths for {dimension} coordinates",
             "a sequence of strengths holds one for each coordinate, in the problem's order",
             f"give {dimension} numbers, or one for all",
         )
-    return np.broadcast_to(mu, dimension)
+    return np.broadcast_to(np.asarray(mu, dtype=float), dimension)
 
 
-def _ridge(mu: Array, points: Array) -> Array:
+def _plain(mu: Array) -> Strengths:
+    return tuple(mu.tolist()) if mu.ndim else float(mu)
+
+
+def _ridge(mu: Strengths, points: Array) -> Array:
     return points**2 @ _strengths(mu, points.shape[1]) / 2
 
 
-def _ridge_gradient(mu: Array, points: Array) -> Array:
+def _ridge_gradient(mu: Strengths, points: Array) -> Array:
     return _strengths(mu, points.shape[1]) * points
 
 
-def _ridge_prox(mu: Array, points: Array, step: float) -> Array:
-    return points / (1 + step * _strengths(mu, points.shape[1]))
-
-
-def _ridge_confines(mu: Array, dimension: int) -> tuple[bool, ...]:
+def _ridge_confines(mu: Strengths, dimension: int) -> tuple[bool, ...]:
     return tuple(bool(m > 0) for m in _strengths(mu, dimension))
 
 
 def ridge(mu: float | Sequence[float]) -> Penalty:
     """Σ_k μ_k θ_k²/2, with one ``mu`` >= 0 for all coordinates or one for each."""
-    strengths = np.array(mu, dtype=float)
-    if strengths.ndim > 1 or not (np.isfinite(strengths) & (strengths >= 0)).all():
+    given = numbers("ridge's mu", mu)
+    if given.ndim > 1 or given.size == 0 or not (np.isfinite(given) & (given >= 0)).all():
         raise InvalidInput(
-            f"ridge({mu!r})",
+            f"ridge({shown(mu)})",
             "strengths are finite numbers >= 0, one for all coordinates or one for each",
-            "use no_penalty for none",
+            WITHOUT,
         )
-    parts = (_ridge, _ridge_gradient, _ridge_prox)
-    value, gradient, prox = (partial(part, strengths) for part in parts)
-    plain = tuple(strengths.tolist()) if strengths.ndim else float(strengths)
-    return Penalty(value, gradient, prox, f"ridge({plain!r})", partial(_ridge_confines, strengths))
+    m = _plain(given)
+    return Penalty(
+        partial(_ridge, m),
+        partial(_ridge_gradient, m),
+        Shrinkage(mu=m),
+        f"ridge({m!r})",
+        partial(_ridge_confines, m),
+    )
 
 
 def _total_variation(s: float, points: Array) -> Array:
@@ -135,19 +180,12 @@ def _total_variation_gradient(s: float, points: Array) -> Array:
     return gradient
 
 
-def _soft_threshold(s: float, points: Array, step: float) -> Array:
-    shrunk = points.copy()
-    a = points[:, 0]
-    shrunk[:, 0] = np.sign(a) * np.maximum(np.abs(a) - step * s, 0.0)
-    return shrunk
-
-
 def _along_first(s: float, dimension: int) -> tuple[bool, ...]:
     return (s > 0, *_nowhere(dimension - 1))
 
 
 def total_variation(s: float) -> Penalty:
-    """s |a| on the first coordinate a, s >= 0: the total variation of the signed measure ∫a dρ.
+    """s |a| on the output weight a, s >= 0: the total variation of the signed measure ∫a dρ.
 
     Its gradient at a = 0 is 0; its proximal map is the soft threshold.
     """
@@ -155,9 +193,10 @@ def total_variation(s: float) -> Penalty:
     return Penalty(
         partial(_total_variation, s),
         partial(_total_variation_gradient, s),
-        partial(_soft_threshold, s),
+        Shrinkage(s=s),
         f"total_variation({s!r})",
         partial(_along_first, s),
+        needs_output_weight=True,
     )
 
 
@@ -173,20 +212,22 @@ def _path_norm_gradient(s: float, points: Array) -> Array:
 
 
 def path_norm(s: float) -> Penalty:
-    """s |a| |w|, s >= 0, with a the first coordinate and w all others (bias included).
+    """s |a| |w|, s >= 0, with a the output weight and w all other coordinates (bias included).
 
     Gradient 0 at the kinks a = 0 and w = 0. Not convex, no proximal map, and it confines no
     coordinate: a runs free where w = 0.
     """
     s = _strength(s, "path_norm")
     return Penalty(
-        partial(_path_norm, s), partial(_path_norm_gradient, s), name=f"path_norm({s!r})"
+        partial(_path_norm, s),
+        partial(_path_norm_gradient, s),
+        name=f"path_norm({s!r})",
+        needs_output_weight=True,
     )
 
 
 def _strength(s: float, name: str) -> float:
-    if not 0 <= s < np.inf:
-        raise InvalidInput(
-            f"{name}({s!r})", "a strength is a finite number >= 0", "use no_penalty for none"
-        )
-    return float(s)
+    strength = number(s)
+    if not 0 <= strength < np.inf:
+        raise InvalidInput(f"{name}({shown(s)})", "a strength is a finite number >= 0", WITHOUT)
+    return strength

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation
+from mfpde.problems.arguments import check_kind, finite_array, frozen, number, shown
 from mfpde.problems.geometry import Geometry, line
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.losses import BoundLoss
@@ -27,6 +28,11 @@ Features = Callable[[Array], Array]
 RECORDED = {"time", "sample", "input", "replica", "particle", "coord", "wall", "x", "y", "weight"}
 RECORDED |= {"rho", "rho_last", "prediction", "risk", "energy", "dissipation", "mass", "position"}
 RECORDED |= {"escaped", "escaped_energy", "escaped_through"}
+
+A_LAW = "mf.gaussian(mean, std), or another law"
+A_LOSS = "bind it to the targets: mf.square(y)"
+A_PENALTY = "mf.ridge(0.1), or mf.Penalty(value, gradient)"
+A_GEOMETRY = "mf.circle(length), mf.half_line() or mf.interval(lo, hi)"
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -46,10 +52,11 @@ class Problem:
         lifted: whether the first coordinate multiplies features of the others.
         domain: the geometry of every coordinate.
         d2phi: Hessian of phi, (N, k) -> (N, n, k, k), or None.
-        inputs: (n, d) inputs of a two-layer network, (n, 0) for other features.
+        inputs: (n, d) inputs of a two-layer network, (n, 0) for other features; read-only.
         activation: σ of a two-layer network, None for other features.
         bias: whether the last coordinate of a two-layer network is a bias.
-        x: the inputs as they were given, (n,) or (n, d); 0, 1, …, n−1 where there are none.
+        x: the inputs as they were given, (n,) or (n, d); 0, 1, …, n−1 where there are none;
+            read-only.
         label: how the problem names itself at the prompt.
     """
 
@@ -92,16 +99,23 @@ class Problem:
 
         Raises:
             InvalidInput: for names that are not distinct identifiers, features whose shape does
-                not fit ``loss``, a negative entropy, or a domain that names an unknown coordinate.
+                not fit ``loss``, a penalty of the wrong shape or on an output weight that is not
+                there, a negative entropy, or a domain that names an unknown coordinate.
         """
         initial = gaussian() if initial is None else initial
         penalty = no_penalty if penalty is None else penalty
-        check_kind("loss", loss, BoundLoss)
-        check_kind("initial", initial, Law)
-        check_kind("penalty", penalty, Penalty)
+        check_kind("loss", loss, BoundLoss, A_LOSS)
+        check_kind("initial", initial, Law, A_LAW)
         names, n = checked_coords(coords), len(loss.y)
+        if lifted and len(names) == 1:
+            raise InvalidInput(
+                f"a lifted problem on {names[0]} alone",
+                "lifted features are a·ψ(v): beside a, the neuron needs coordinates v",
+                f'coords=("{names[0]}", "w"), or lifted=False',
+            )
         law = initial.on(names)
-        check_features(phi, law, names, lifted, n)
+        check_features(phi, dphi, d2phi, law, lifted, n)
+        check_penalty(penalty, law, names, lifted)
         record = {
             "coords": names,
             "phi": phi,
@@ -113,10 +127,10 @@ class Problem:
             "lifted": lifted,
             "domain": full_domain(names, domain),
             "d2phi": d2phi,
-            "inputs": np.empty((n, 0)) if inputs is None else inputs,
+            "inputs": frozen(np.empty((n, 0)) if inputs is None else np.array(inputs, float)),
             "activation": activation,
             "bias": bias,
-            "x": np.arange(n, dtype=float) if x is None else x,
+            "x": frozen(np.arange(n, dtype=float) if x is None else finite_array("x", x, (1, 2))),
             "label": label or f"Problem on ({', '.join(names)}), {n} samples",
         }
         for name, value in record.items():
@@ -134,10 +148,8 @@ class Problem:
 
     @property
     def directions(self) -> Array:
-        """(n, k) of a two-layer network: z = v·direction, the bias's direction being 1."""
-        return (
-            np.column_stack([self.inputs, np.ones(len(self.inputs))]) if self.bias else self.inputs
-        )
+        """What a two-layer network's weights multiply, (n, k): z = v @ directions.T."""
+        return with_bias(self.inputs, self.bias)
 
     @property
     def dimension(self) -> int:
@@ -163,9 +175,10 @@ def checked_coords(coords: Sequence[str]) -> tuple[str, ...]:
 
 def checked_entropy(entropy: float) -> float:
     """λ as a float, finite and not negative."""
-    if not (np.isfinite(entropy) and entropy >= 0):
-        raise InvalidInput(f"entropy = {entropy!r}", "λ weighs ∫ρ log ρ", "a number λ ≥ 0")
-    return float(entropy)
+    strength = number(entropy)
+    if not 0 <= strength < np.inf:
+        raise InvalidInput(f"entropy = {shown(entropy)}", "λ weighs ∫ρ log ρ", "a number λ ≥ 0")
+    return strength
 
 
 def full_domain(
@@ -179,40 +192,81 @@ def full_domain(
             f"domain names {unknown}", f"the coordinates are {list(coords)}", "use these names"
         )
     for name, geometry in named.items():
-        check_kind(f"domain[{name!r}]", geometry, Geometry)
+        check_kind(f"domain[{name!r}]", geometry, Geometry, A_GEOMETRY)
     return {c: named.get(c, line()) for c in coords}
 
 
-def check_features(phi: Features, law: Law, coords: tuple[str, ...], lifted: bool, n: int) -> None:
-    """Call the features once, at two points of the law, and look at the shape of the answer."""
-    points = law.from_uniform(np.full((2, len(coords)), 0.5))[:, 1 if lifted else 0 :]
-    shape = np.shape(phi(points))
-    if shape != (2, n):
+def with_bias(inputs: Array, bias: bool) -> Array:
+    """Inputs (n, d) followed by a column of ones if there is a bias: z = points @ result.T."""
+    return np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+
+
+def check_features(
+    phi: Features,
+    dphi: Features | None,
+    d2phi: Features | None,
+    law: Law,
+    lifted: bool,
+    n: int,
+) -> None:
+    """Call the features once, at two points of the law, and look at what comes back."""
+    points = two_points(law)[:, int(lifted) :]
+    k = points.shape[1]
+    what = "one feature per point and sample, k = D − 1 when lifted"
+    check_map("phi", phi, points, (2, n), f"phi(points (N, k)) -> (N, n): {what}")
+    check_map("dphi", dphi, points, (2, n, k), "dphi(points (N, k)) -> (N, n, k)")
+    check_map("d2phi", d2phi, points, (2, n, k, k), "d2phi(points (N, k)) -> (N, n, k, k)")
+
+
+def check_penalty(penalty: Penalty, law: Law, coords: tuple[str, ...], lifted: bool) -> None:
+    """Call the penalty once, and see that the output weight it acts on is there."""
+    check_kind("penalty", penalty, Penalty, A_PENALTY)
+    if penalty.needs_output_weight and not lifted and coords[0] != "a":
         raise InvalidInput(
-            f"phi maps points {points.shape} to {shape}",
-            f"with {n} targets it must return {(2, n)}: one feature per point and sample",
-            "phi(points (N, k)) -> (N, n), k = D − 1 when lifted",
+            f"the penalty {penalty} acts on the output weight a",
+            f"these neurons have none: their first coordinate is {coords[0]}",
+            "output_weight=True (lifted=True), or a penalty on all coordinates: mf.ridge",
         )
+    points = two_points(law)
+    check_map("the penalty's value", penalty.value, points, (2,), "value(points (N, D)) -> (N,)")
+    shape, promise = points.shape, "gradient(points (N, D)) -> (N, D)"
+    check_map("the penalty's gradient", penalty.gradient, points, shape, promise)
 
 
-def check_kind(name: str, value: object, kind: type) -> None:
-    """Raise InvalidInput unless ``value`` is of its kind."""
-    if not isinstance(value, kind):
-        raise InvalidInput(f"{name} = {value!r}", f"it must be a {kind.__name__}")
+def two_points(law: Law) -> Array:
+    """Two points of a law, (2, D), where its problem's functions are tried."""
+    return law.from_uniform(np.repeat([[0.4], [0.6]], law.dimension, axis=1))
 
 
-def finite_array(name: str, value: ArrayLike, dimensions: tuple[int, ...]) -> Array:
-    """``value`` as a float array with one of the given numbers of dimensions, all finite."""
+def check_map(
+    name: str, function: Features | None, points: Array, shape: tuple[int, ...], promise: str
+) -> None:
+    """Raise InvalidInput unless ``function`` maps ``points`` to real numbers of this shape.
+
+    ``promise`` says for the message what the shapes ought to be.
+    """
+    if function is None:
+        return
     try:
-        array = np.array(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} is not an array of numbers", str(error)) from error
-    if array.ndim not in dimensions or array.size == 0:
+        with np.errstate(all="ignore"):  # the kind of the answer alone is looked at
+            answer = np.asarray(function(points.copy()))
+    except InvalidInput:
+        raise
+    except (TypeError, ValueError, IndexError) as error:
         raise InvalidInput(
-            f"{name} has shape {array.shape}",
-            f"it needs {' or '.join(map(str, dimensions))} dimension(s) and at least one element",
+            f"{name} fails on points {points.shape}: {error}",
+            "functions of a problem take many points at once",
+            "np.maximum and np.where in place of max and if, np.tanh in place of math.tanh",
+        ) from error
+    if answer.shape != shape:
+        raise InvalidInput(
+            f"{name} maps points {points.shape} to {answer.shape}",
+            f"{shape} is needed here",
+            promise,
         )
-    if not np.isfinite(array).all():
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInput(f"{name}{list(first)} = {array[first]}", "every value must be finite")
-    return array
+    if answer.dtype.kind not in "biuf":
+        raise InvalidInput(
+            f"{name} returns {answer.dtype} values",
+            "real numbers are needed",
+            "take real and imaginary parts as two samples",
+        )

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation, tanh
+from mfpde.problems.arguments import check_kind, finite_array
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import Loss, square
 from mfpde.problems.penalties import Penalty
-from mfpde.problems.problem import Array, Features, Problem, check_kind, finite_array
+from mfpde.problems.problem import Array, Features, Problem, check_map, with_bias
 
 
 def two_layer(
@@ -53,8 +54,8 @@ def two_layer(
     Raises:
         InvalidInput: when shapes disagree, a value is not finite, or weights do not sum to 1.
     """
-    check_kind("activation", activation, Activation)
-    check_kind("loss", loss, Loss)
+    check_activation(activation)
+    check_kind("loss", loss, Loss, "pass the loss itself: mf.square, not mf.square(y)")
     given = finite_array("x", x, (1, 2))
     inputs = given.reshape(len(given), -1)
     targets = finite_array("y", y, (1,))
@@ -101,9 +102,13 @@ def two_layer_label(
     return f"two_layer({', '.join(parts)})"
 
 
-def with_bias(inputs: Array, bias: bool) -> Array:
-    """Inputs (n, d) followed by a column of ones if there is a bias: z = points @ result.T."""
-    return np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+def check_activation(activation: Activation) -> None:
+    """Call σ and its derivatives once, on an array, and look at what comes back."""
+    check_kind("activation", activation, Activation, "mf.tanh, or mf.Activation(value, slope)")
+    z = np.linspace(-1, 1, 6).reshape(2, 3)
+    for part in ("value", "slope", "curvature"):
+        function = getattr(activation, part)
+        check_map(f"the {part} of the activation {activation}", function, z, z.shape, "elementwise")
 
 
 # Named functions bound by partial, not closures: a problem must survive pickling.

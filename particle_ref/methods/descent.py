@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particle_ref.arguments import number
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput
 from particle_ref.force import Force
@@ -39,8 +40,8 @@ class Descent:
     dt: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.dt < np.inf:
-            raise InvalidInput(f"dt = {self.dt}", "a step is a finite PDE time > 0")
+        if not 0 < number(self.dt) < np.inf:
+            raise InvalidInput(f"dt = {self.dt!r}", "a step is a finite PDE time > 0")
 
     def flow(self, force: Force, space: Space, cloud: Cloud, times: Array) -> Iterator[Cloud]:
         """The clouds at the requested times; see :class:`~particle_ref.methods.method.Method`."""

@@ -12,6 +12,7 @@ from typing import Literal
 
 from scipy.integrate import DOP853, RK23, RK45
 
+from particle_ref.arguments import number
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
@@ -53,12 +54,12 @@ class GradientFlow:
     integrator: Literal["DOP853", "RK45", "RK23"] = "DOP853"
 
     def __post_init__(self) -> None:
-        if not (FINEST_RTOL <= self.rtol < 1 and 0 < self.atol < 1):
+        if not (FINEST_RTOL <= number(self.rtol) < 1 and 0 < number(self.atol) < 1):
             raise InvalidInput(
-                f"rtol={self.rtol}, atol={self.atol}",
+                f"rtol={self.rtol!r}, atol={self.atol!r}",
                 f"tolerances lie between 0 and 1, and rtol is at least {FINEST_RTOL}",
             )
-        if self.integrator not in STEPPERS:
+        if not isinstance(self.integrator, str) or self.integrator not in STEPPERS:
             raise InvalidInput(f"integrator={self.integrator!r}", f"there are {list(STEPPERS)}")
 
     def flow(self, force: Force, space: Space, cloud: Cloud, times: Array) -> Iterator[Cloud]:

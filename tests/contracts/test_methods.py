@@ -10,6 +10,7 @@ from contracts.worlds import SAMPLES, WORLDS, rough, waves, world
 from numpy.testing import assert_allclose
 
 import mfpde as mf
+from mfpde.errors import InvalidInput
 from mfpde.methods.flux import FluxDivergence
 
 METHODS = {
@@ -236,3 +237,18 @@ def test_the_record_says_what_it_is(call):
     assert all(f"{name}={value!r}" in call for name, value in method.parameters.items())
     assert call in repr(method)
     assert "dt" in method.limit
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: mf.upwind("a"), "upwind(cfl='a')"),
+        (lambda: mf.muscl(cfl="a"), "muscl(cfl='a')"),
+        (lambda: mf.muscl(limiter=["mc"]), "muscl(limiter=['mc'])"),
+        (lambda: mf.muscl(limiter=None), "muscl(limiter=None)"),
+    ],
+)
+def test_parameters_of_another_kind_are_refused(wrong, said):
+    with pytest.raises(InvalidInput) as refusal:
+        wrong()
+    assert said in str(refusal.value)

@@ -5,10 +5,17 @@ from math import erf
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import special
 
 import mfpde as mf
 from mfpde.errors import InvalidInput
-from mfpde.flows.initial import MOST_OUTSIDE, cell_averages
+from mfpde.flows.initial import (
+    MOST_DENSITIES,
+    MOST_OUTSIDE,
+    cell_averages,
+    mass_outside,
+    mixture_averages,
+)
 
 COV = [[1.0, -0.4], [-0.4, 0.5]]
 LAWS = {
@@ -161,3 +168,100 @@ def test_a_point_beyond_the_centres_is_refused(value):
     with pytest.raises(InvalidInput) as refusal:
         cell_averages(mf.point(value).on(("a",)), mf.Grid(a=mf.uniform(-2, 2, 8)))
     assert f"{value:g}" in str(refusal.value)
+
+
+# ---------------------------------------------------------------------- laws thinner than a cell
+def quarters():
+    """32² cells of width 1/4."""
+    return mf.Grid(a=mf.uniform(-4, 4, 32), w=mf.uniform(-4, 4, 32))
+
+
+@pytest.mark.parametrize("correlation", [0.999, 0.9995])
+def test_masses_of_a_gaussian_thinner_than_a_cell(correlation):
+    """Given a, w is normal about ρa: the error function in w, 100 Gauss nodes a cell in a."""
+    std, grid = 0.5, quarters()
+    law = mf.gaussian(cov=std**2 * np.array([[1, correlation], [correlation, 1]]))
+    rho, outside = cell_averages(law.on(("a", "w")), grid)
+    edges = grid.axes["a"].edges
+    x, weight = np.polynomial.legendre.leggauss(100)
+    a = grid.centres[0][:, None] + x / 8
+    density = np.exp(-((a / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)) * weight / 8
+    given = std * np.sqrt(1 - correlation**2)
+    below = special.ndtr((edges - correlation * a[..., None]) / given)
+    masses = np.einsum("iq,iqj->ij", density, np.diff(below))
+    assert_allclose(rho * grid.volumes, masses, rtol=0, atol=1e-7)
+    assert outside < 1e-12
+
+
+@pytest.mark.parametrize("width", [0.02, 0.01])
+def test_masses_of_a_ring_thinner_than_a_cell(width):
+    """1000 radii of equal probability, and weight r, times 2000 equal angles."""
+    grid = quarters()
+    rho, outside = cell_averages(mf.shell(1, width).on(("a", "w")), grid)
+    r = 1 + width * special.ndtri((np.arange(1000) + 0.5) / 1000)
+    angle = 2 * np.pi * (np.arange(2000) + 0.5) / 2000
+    weight = np.repeat(r / r.sum() / 2000, 2000)
+    ring = np.outer(r, np.cos(angle)).ravel(), np.outer(r, np.sin(angle)).ravel()
+    edges = grid.axes["a"].edges
+    masses = np.histogram2d(*ring, bins=(edges, edges), weights=weight)[0]
+    assert_allclose(rho * grid.volumes, masses, rtol=0, atol=1e-4)
+    assert outside < 1e-12
+
+
+@pytest.mark.parametrize(
+    "law", [mf.gaussian(cov=[[0.25, 0.249999999], [0.249999999, 0.25]]), mf.shell(1, 1e-3)], ids=str
+)
+def test_laws_that_no_quadrature_resolves_are_refused_for_that(law):
+    grid = quarters()
+    with pytest.raises(InvalidInput, match=r"(?s)do not resolve.*finer cells") as refusal:
+        cell_averages(law.on(grid.coords), grid)
+    assert "box" not in str(refusal.value)
+
+
+def test_a_thin_law_within_a_few_cells_is_no_longer_work():
+    """Its panels are cut to its reach: what counts are evaluations, not cells."""
+    law = mf.gaussian(cov=1e-2 * np.array([[1, 0.999999], [0.999999, 1]])).on(("a", "w"))
+    evaluations = []
+
+    class Watched(type(law)):
+        def _log_density(self, points):
+            evaluations.append(len(points))
+            return super()._log_density(points)
+
+    watched = Watched(law.mean, law.cov, coords=law.coords)
+    with pytest.raises(InvalidInput, match="do not resolve"):
+        cell_averages(watched, quarters())
+    assert 0 < sum(evaluations) <= 4 / 3 * MOST_DENSITIES
+
+
+@pytest.mark.parametrize(("R", "s"), [(1.0, 0.4), (0.0, 0.5), (0.3, 1.0), (2.0, 0.01)])
+def test_masses_of_a_shell_on_the_line(R, s):
+    """Against the error function; the kink at the centre lies within a cell."""
+    axis = mf.uniform(-12, 12, 61)
+    rho, outside = cell_averages(mf.shell(R, s).on(("w",)), mf.Grid(w=axis))
+
+    def below(r):
+        return (erf((r - R) / s / np.sqrt(2)) + erf(R / s / np.sqrt(2))) / 2
+
+    distribution = [
+        0.5 + np.sign(edge) * below(abs(edge)) / below(np.inf) / 2 for edge in axis.edges
+    ]
+    assert_allclose(rho * axis.widths, np.diff(distribution), rtol=0, atol=1e-9)
+    assert outside < 1e-12
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_quadrature_itself_has_all_the_mass(name):
+    """Before anything is normalised: what the cells hold and what lies outside make 1."""
+    grid = plane(24)
+    law, axes = LAWS[name].on(("a", "w")), tuple(grid.axes.values())
+    mass = float(np.sum(mixture_averages(law, axes) * grid.volumes))
+    assert abs(mass + mass_outside(law, axes) - 1) <= 3e-9
+
+
+def test_the_mass_outside_is_the_laws_own():
+    """1 − (1 − Q(5.1))², to the order at which both coordinates lie outside."""
+    grid = mf.Grid(a=mf.uniform(-9, 5.1, 40), w=mf.uniform(-9, 5.1, 40))
+    _, outside = cell_averages(mf.gaussian().on(("a", "w")), grid)
+    tail = (1 - erf(5.1 / np.sqrt(2))) / 2
+    assert abs(outside - 2 * tail) < 1e-12

@@ -78,7 +78,7 @@ class Leaking(Altered):
 
 
 def failing(part: str, after: int) -> mf.Problem:
-    """The square loss whose slope or value is NaN from its ``after``-th evaluation on."""
+    """The square loss whose slope or value is NaN after that many evaluations of a run."""
     calls = {"slope": 0, "value": 0}
 
     def spoiled(name, numbers):
@@ -90,4 +90,6 @@ def failing(part: str, after: int) -> mf.Problem:
         lambda f, y: spoiled("slope", f - y),
         smoothness=1.0,
     )
-    return plain(loss=loss)
+    problem = plain(loss=loss)
+    calls.update(slope=0, value=0)  # those by which the loss was tried when it was bound
+    return problem

@@ -255,12 +255,56 @@ def test_gradient_flow_refuses_a_kink_but_no_smooth_penalty(toy, tanh_problem):
 
 
 def test_gradient_flow_stops_where_it_would_slide_along_a_kink(toy):
-    """reg = |a| without a proximal map: from a = 0.3 at speed 1 the kink is met at t = 0.3."""
-    penalty = toy.Penalty(lambda u: np.abs(u[:, 0]), lambda u: np.sign(u) * [1.0, 0.0], prox=None)
+    """reg = |a − 0.04|, a kink that nobody looks for: from a = 0.3 it is met at t = 0.26."""
+    penalty = toy.Penalty(
+        lambda u: np.abs(u[:, 0] - 0.04), lambda u: np.sign(u - 0.04) * [1.0, 0.0], prox=None
+    )
     problem = toy.two_layer([0.0], [0.0], penalty=penalty)
     with pytest.raises(pr.NumericalStop, match="slide") as stop:
         pr.run(problem, pr.Cloud([[0.3, 1.0]]), pr.GradientFlow(), [0.0, 0.25, 1.0])
     np.testing.assert_allclose(stop.value.last.position[:, 0, 0], [0.3, 0.05], atol=1e-12)
+
+
+def norm_gradient(u):
+    size = np.linalg.norm(u, axis=1, keepdims=True)
+    return np.divide(u, size, out=np.zeros(u.shape), where=size > 0)
+
+
+KINKED = {
+    "|a|": (lambda u: np.abs(u[:, 0]), lambda u: np.sign(u) * [1.0, 0.0, 0.0]),
+    "|a||w|": (
+        lambda u: np.abs(u[:, 0]) * np.linalg.norm(u[:, 1:], axis=1),
+        lambda u: np.hstack(
+            [
+                np.sign(u[:, :1]) * np.linalg.norm(u[:, 1:], axis=1, keepdims=True),
+                np.abs(u[:, :1]) * norm_gradient(u[:, 1:]),
+            ]
+        ),
+    ),
+    "|θ|": (lambda u: np.linalg.norm(u, axis=1), norm_gradient),
+}
+SMOOTH = {
+    "a⁴": (lambda u: u[:, 0] ** 4, lambda u: 4 * u**3 * [1.0, 0.0, 0.0]),
+    "a pole": (lambda u: -np.log(np.abs(u[:, 2])), lambda u: -(np.abs(u) ** -1) * np.sign(u)),
+    "|a|^{3/2}": (
+        lambda u: np.abs(u[:, 0]) ** 1.5,
+        lambda u: 1.5 * np.sqrt(np.abs(u)) * np.sign(u) * [1.0, 0.0, 0.0],
+    ),
+}
+
+
+@pytest.mark.parametrize("method", [pr.GradientFlow(), pr.Descent(0.25)])
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_without_a_proximal_map_are_refused(toy, method, name):
+    problem = toy.two_layer([0.0], [0.0], bias=True, penalty=toy.Penalty(*KINKED[name], prox=None))
+    with pytest.raises(pr.InvalidInput, match=r"(?s)kinks and no proximal map.*mf\.muscl\(\)"):
+        pr.run(problem, pr.Cloud([[0.3, 1.0, 0.2]]), method, [0.0, 0.25])
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_penalties_and_poles_need_no_proximal_map(toy, name):
+    problem = toy.two_layer([0.0], [0.0], bias=True, penalty=toy.Penalty(*SMOOTH[name], prox=None))
+    assert pr.run(problem, pr.Cloud([[0.3, 1.0, 0.2]]), pr.Descent(0.01), [0.01]).sizes["time"] == 1
 
 
 def test_descent_takes_a_smooth_penalty_by_its_gradient(toy):

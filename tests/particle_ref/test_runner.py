@@ -94,6 +94,99 @@ def test_an_unknown_range_is_refused(toy):
         pr.run(odd, pr.Cloud([[9.0, 0.0]]), pr.Descent(0.5), [0.0])
 
 
+def test_the_refusal_of_entropy_sends_nobody_to_the_density(toy):
+    """No method of the density steps it either."""
+    noisy = toy.two_layer([1.0], [1.0], entropy=0.1)
+    with pytest.raises(pr.InvalidInput) as refusal:
+        pr.run(noisy, pr.Cloud([[1.0, 1.0]]), pr.Descent(0.5), [0.0])
+    assert "density" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"method": pr.GradientFlow}, r"write pr\.GradientFlow\(\)"),
+        ({"method": pr.Descent}, r"write pr\.Descent\(dt\)"),
+        ({"method": "descent"}, "method = 'descent'"),
+        ({"cloud": np.zeros((3, 3))}, "not a cloud"),
+        ({"times": "long"}, "times is not an array of numbers"),
+        ({"times": None}, "times"),
+        ({"to": "runs/y"}, r"to=mf\.store"),
+    ],
+    ids=str,
+)
+def test_arguments_of_another_kind_are_refused(problem, parts, said):
+    given = {"cloud": START, "method": pr.Descent(0.5), "times": [0.0]} | parts
+    with pytest.raises(pr.InvalidInput, match=said):
+        pr.run(problem, **given)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: pr.GradientFlow("a"),
+        lambda: pr.GradientFlow(atol="a"),
+        lambda: pr.GradientFlow(integrator=["RK45"]),
+        lambda: pr.Descent("a"),
+        lambda: pr.Cloud("a"),
+        lambda: pr.MeanFieldTwoLayerNN("a", 1),
+        lambda: pr.MeanFieldTwoLayerNN(4, 1).forward("a"),
+        lambda: pr.MeanFieldTwoLayerNN(4, 1).train_gradient_descent([[1.0]], [1.0], "a", 2),
+    ],
+)
+def test_words_are_no_numbers(wrong):
+    with pytest.raises(pr.InvalidInput):
+        wrong()
+
+
+def test_a_sample_of_words_is_none(problem):
+    for m in ("a", np.inf, 2.5):
+        with pytest.raises(pr.InvalidInput, match="m = "):
+            pr.sample(problem, m)
+
+
+class Notebook:
+    """A writer that remembers what it was asked to keep."""
+
+    def __init__(self):
+        self.runs = []
+
+    def write(self, run):
+        self.runs.append(run)
+
+
+def test_a_run_is_written_at_its_end(problem):
+    to = Notebook()
+    run = pr.run(problem, START, pr.Descent(0.5), [0.0, 0.5], to=to)
+    assert [kept is run for kept in to.runs] == [True]
+
+
+def test_what_was_reached_is_written_when_a_run_stops(toy):
+    to = Notebook()
+    with pytest.raises(pr.NumericalStop) as stop:
+        pr.run(exploding(toy), pr.Cloud([[1.0, 0.0]]), pr.Descent(0.25), [0.0, 0.5, 9.0], to=to)
+    assert [kept is stop.value.last for kept in to.runs] == [True]
+    assert to.runs[0].time.values.tolist() == [0.0, 0.5]
+
+
+def test_a_place_that_is_taken_is_noticed_before_anything_is_computed(toy, problem):
+    class Taken(Notebook):
+        def check_free(self):
+            raise FileExistsError("runs/y")
+
+    to, called = Taken(), []
+    watched = toy.KernelProblem(
+        coords=("a", "w", "b"),
+        K=lambda u, v: called.append(1) or np.zeros((len(u), len(v))),
+        dK=lambda u, v: np.zeros((len(u), len(v), 3)),
+        F=lambda u: u[:, 0],
+        dF=lambda u: np.ones_like(u),
+    )
+    with pytest.raises(FileExistsError, match="runs/y"):
+        pr.run(watched, START, pr.Descent(0.5), [0.0, 0.5], to=to)
+    assert (called, to.runs) == ([], [])
+
+
 @pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf])
 def test_steps_that_are_none_are_refused(dt):
     with pytest.raises(pr.InvalidInput, match="dt"):

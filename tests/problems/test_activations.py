@@ -84,6 +84,20 @@ def test_the_convention_at_kinks_is_the_left_derivative():
     assert leaky_relu.slope(zero) == LEAK
 
 
+@everyone
+def test_between_kinks_the_slope_is_constant(sigma):
+    """A piecewise linear σ lists where its slope jumps; σ is linear on either side, and smooth
+    where nothing is listed."""
+    if sigma.kinks:
+        assert sigma.kinks == (0.0,)
+        for side in (Z[Z > 0], Z[Z < 0]):
+            assert np.ptp(sigma.slope(side)) == 0
+        assert sigma.slope(Z[Z > 0])[0] != sigma.slope(Z[Z < 0])[0]
+    elif sigma.slope is not None:
+        beside = sigma.slope(np.array([-1e-9, 1e-9]))
+        assert abs(beside[1] - beside[0]) < 1e-8
+
+
 def test_users_activation_has_only_what_it_is_given():
     user = Activation(np.sin)
     assert (user.slope, user.curvature, repr(user)) == (None, None, "user")

@@ -365,3 +365,66 @@ def test_a_key_covers_its_name_or_its_numbered_names():
 def test_bad_input_is_refused_by_name(wrong, message):
     with pytest.raises(InvalidInput, match=f"(?s){message}"):
         wrong()
+
+
+# --------------------------------------------------------------------------------- mass outside
+@everyone
+def test_outside_is_the_inverse_of_reach(law):
+    """Beyond each of the 2D sides of reach(tail) lies at most tail; beyond none nothing."""
+    wide = np.full(law.dimension, np.inf)
+    assert law.outside(-wide, wide) == 0
+    for tail in (1e-9, 1e-3, 0.2):
+        assert law.outside(*law.reach(tail)) <= 2 * law.dimension * tail * (1 + 1e-6)
+
+
+@dense
+def test_outside_bounds_the_mass_outside_a_box(law):
+    """Against the share of a fine lattice of the cube that falls out, to the lattice's own error.
+
+    Exact in one dimension; in more, mass beyond two sides counts twice, and shells take spheres.
+    """
+    count = {1: 4000, 2: 300, 3: 60}[law.dimension]
+    theta = law.from_uniform(midpoints(count, law.dimension))
+    for tail in (0.02, 0.1):
+        low, high = law.reach(tail)
+        low, high = low + 0.1 * (high - low), high - 0.05 * (high - low)
+        share = ((theta < low) | (theta > high)).any(axis=1).mean()
+        bound = law.outside(low, high)
+        assert bound >= share - 3 / count
+        if law.dimension == 1:
+            assert bound == pytest.approx(share, abs=3 / count)
+        sides = (theta < low).mean(axis=0) + (theta > high).mean(axis=0)
+        if "shell" not in repr(law):
+            assert bound == pytest.approx(sides.sum(), abs=6 * law.dimension / count)
+
+
+def test_outside_of_atoms_and_of_a_ball_about_nothing():
+    assert point([0.5, 2.0]).outside([0, 0], [1, 1]) == 1
+    assert point(0.5).on(A).outside([0.5], [0.5]) == 0
+    mixed = mixture([0.25, 0.75], [point(3.0), uniform_box(0.0, 2.0)]).on(A)
+    assert mixed.outside([0.5], [np.inf]) == pytest.approx(0.75 / 4)
+    assert shell(1.0, 0.1).on(AW).outside([2.0, -5.0], [5.0, 5.0]) == pytest.approx(1.0)
+    assert shell(1.0, 0.1).on(A).outside([0.0], [5.0]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: gaussian("a"), "gaussian's mean is not an array of numbers: 'a'"),
+        (lambda: gaussian(cov=[[1, 2], [3]]), "cov is not an array of numbers"),
+        (lambda: gaussian(cov=[]), r"give \(D, D\)"),
+        (lambda: gaussian(std=0.0), r"point\(mean\)"),
+        (lambda: shell("a", 1.0), "shell.'a', 1.0"),
+        (lambda: mixture("ab", [gaussian(), gaussian()]), "weights is not an array of numbers"),
+        (lambda: gaussian(0.0).on(AW).outside([0.0], [1.0]), "ends of shapes"),
+    ],
+)
+def test_what_is_no_number_is_refused(wrong, message):
+    with pytest.raises(InvalidInput, match=f"(?s){message}"):
+        wrong()
+
+
+def test_a_negative_spread_is_not_sent_to_a_point():
+    with pytest.raises(InvalidInput) as refusal:
+        gaussian(std=-1)
+    assert "point" not in str(refusal.value)

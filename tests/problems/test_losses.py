@@ -120,6 +120,10 @@ def test_subset_is_the_conditional_law_of_the_samples(index):
     np.testing.assert_allclose(part.weights, p[index] / p[index].sum(), rtol=1e-15)
 
 
+def test_a_bound_loss_names_itself_and_prints_no_arrays():
+    assert repr(square(np.zeros(5))) == "square on 5 samples"
+
+
 @everyone
 def test_survives_another_process(loss):
     copy = pickle.loads(pickle.dumps(loss(targets(loss))))
@@ -140,6 +144,21 @@ def test_survives_another_process(loss):
         (lambda: square([1, 2], [1, np.inf]), r"weights\[1\] is inf"),
         (lambda: square([1, 2], [1]), r"give shape \(2,\)"),
         (lambda: square([1, 2], [1, 0]).subset([1]), "carry no weight"),
+        (lambda: logistic([1, 0, 1]), r"y = 2\*y - 1"),
+        (lambda: logistic([1, 0, 2]), "recode"),
+        (lambda: square(np.ones((64, 1))), r"\(64, 1\).*y\.ravel\(\)"),
+        (lambda: square(["p", "q"]), "y is not an array of numbers"),
+        (lambda: square([1, 2], "abc"), "weights is not an array of numbers: 'abc'"),
+        (lambda: square([1 + 1j, 2]), "y is not an array of numbers.*complex"),
+        (lambda: huber("a"), "huber.'a'"),
+        (
+            lambda: Loss(lambda f, y: np.mean((f - y) ** 2), np.subtract)([1.0, 2.0]),
+            r"value of the loss user maps f and y \(2,\) to \(\).*pointwise",
+        ),
+        (
+            lambda: Loss(square.value, lambda f, y: (f - y)[:, None])([1.0, 2.0]),
+            r"slope of the loss user maps f and y \(2,\) to \(2, 1\)",
+        ),
         (lambda: huber(0), "delta > 0"),
         (lambda: huber(np.nan), "delta > 0"),
         (lambda: Loss(square.value, square.slope)([1]).curvature(F[:1]), "no curvature.*Newton"),

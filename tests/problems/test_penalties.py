@@ -17,6 +17,9 @@ ALL = [
     total_variation(0.4),
     path_norm(0.6),
     ridge(0.3) + path_norm(0.6) + total_variation(0.4),
+    ridge(0.3) + total_variation(0.4),
+    total_variation(0.4) + ridge([0.5, 0.0, 2.0]),
+    ridge(0.1) + total_variation(0.4) + (total_variation(0.2) + ridge([0.5, 0.0, 2.0])),
 ]
 everyone = pytest.mark.parametrize("penalty", ALL, ids=str)
 proximal = pytest.mark.parametrize("penalty", [p for p in ALL if p.prox], ids=str)
@@ -70,6 +73,32 @@ def test_soft_threshold_reaches_zero_exactly():
     np.testing.assert_array_equal(moved[:, 1], 1)
 
 
+def test_prox_of_sums_of_ridge_and_total_variation_in_any_order():
+    """sign(p) (|p| − t s)₊ / (1 + t μ) on a, p/(1 + t μ) on the rest, strengths added."""
+    t, left, right = 0.8, ridge([0.5, 0.0, 2.0]), total_variation(0.4)
+    shrink = 1 + t * np.array([0.5, 0.0, 2.0])
+    soft = POINTS.copy()
+    soft[:, 0] = np.sign(POINTS[:, 0]) * np.maximum(np.abs(POINTS[:, 0]) - t * 0.4, 0)
+    for penalty in (left + right, right + left):
+        np.testing.assert_allclose(penalty.prox(POINTS, t), soft / shrink, rtol=1e-15)
+    many = ridge(0.2) + total_variation(0.1) + ridge([0.3, 0.0, 1.8]) + total_variation(0.3)
+    few = ridge([0.5, 0.2, 2.0]) + total_variation(0.4)
+    np.testing.assert_allclose(many.prox(POINTS, t), few.prox(POINTS, t), rtol=1e-14)
+    assert (many.prox(POINTS, t)[:, 0] == 0).any()
+
+
+def test_a_sum_with_a_penalty_of_ones_own_has_no_prox():
+    user = Penalty(lambda u: u[:, 0] ** 4, lambda u: 4 * u**3, lambda u, step: u)
+    assert (ridge(1) + user).prox is None
+    assert (total_variation(1) + ridge(1) + path_norm(1)).prox is None
+
+
+def test_the_output_weight_is_asked_for_by_what_acts_on_it():
+    asking = total_variation(0.1), path_norm(0.1), ridge(1) + total_variation(0.1)
+    assert all(penalty.needs_output_weight for penalty in asking)
+    assert not any(p.needs_output_weight for p in (ridge(1), no_penalty, ridge(1) + ridge(2)))
+
+
 @everyone
 def test_confines_says_where_the_penalty_grows_whatever_the_rest(penalty):
     rest = np.zeros((1, 3))
@@ -110,6 +139,12 @@ def test_users_penalty_confines_nothing_unless_it_says_so():
         (lambda: ridge([1, 2]).confines(3), "2 strengths for 3 coordinates"),
         (lambda: total_variation(-0.1), "total_variation.-0.1"),
         (lambda: path_norm(np.nan), "path_norm.nan"),
+        (lambda: ridge("a"), "ridge's mu is not an array of numbers: 'a'"),
+        (lambda: ridge([[1], [2, 3]]), "ridge's mu is not an array of numbers"),
+        (lambda: ridge(-np.ones(500)), "ridge.an array of shape .500,.*leave penalty out"),
+        (lambda: total_variation("a"), "total_variation.'a'.*leave penalty out"),
+        (lambda: path_norm(None), "path_norm.None"),
+        (lambda: ridge([1, 2]) + ridge([1, 2, 3]), r"ridges of \[2, 3\] strengths"),
     ],
 )
 def test_bad_input_is_refused_by_name(wrong, message):

@@ -103,7 +103,7 @@ def test_names_of_columns_are_text_and_not_formulas(penalised):
 
 def test_rendering_is_reproducible_and_touches_no_setting(world):
     before = dict(matplotlib.rcParams)
-    twice = [[figures.rendered(drawn(world, "gap"), form) for form in ("png", "pdf")] for _ in "ab"]
+    twice = [[figures.rendered(drawn(world, "fit"), form) for form in ("png", "pdf")] for _ in "ab"]
     assert twice[0] == twice[1]
     assert twice[0][0].startswith(b"\x89PNG")
     assert twice[0][1].startswith(b"%PDF")
