@@ -7,7 +7,7 @@ from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids import Axis, Grid, periodic, stretched, uniform
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
-from mfpde.measures import as_measure
+from mfpde.measures import as_measure, estimated_error, true_error
 from mfpde.methods.muscl import muscl
 from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
@@ -57,6 +57,7 @@ __all__ = [
     "compare",
     "cos",
     "erf",
+    "estimated_error",
     "fit_grid",
     "gaussian",
     "half_line",
@@ -91,6 +92,7 @@ __all__ = [
     "stretched",
     "tanh",
     "total_variation",
+    "true_error",
     "two_layer",
     "uniform",
     "uniform_box",

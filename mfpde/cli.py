@@ -6,8 +6,6 @@ Exit codes: 0 done, 2 bad arguments or input, 3 numerical stop, 4 a result is in
 
 from __future__ import annotations
 
-import itertools
-import math
 import multiprocessing
 import os
 import re
@@ -15,46 +13,32 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import numpy as np
 import typer
-import xarray as xr
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NumericalStop
-from mfpde.loop.box import grid_on
-from mfpde.loop.solver import check_steppable, chosen_for
-from mfpde.measures import as_measure
+from mfpde.errors import InvalidInput, MfpdeError, NumericalStop
+from mfpde.experiment import METHODS, Plan, asked_of, computed, gradient_flow
+from mfpde.loop.solver import check_steppable
 from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.data import motorcycle, read_csv
 from mfpde.problems.losses import LOSSES
-from mfpde.problems.problem import Array
 from mfpde.report import Outcome, findings, new_folder, next_free, write
 from mfpde.report.findings import Samples
 
 MOVING = {name: sigma for name, sigma in ACTIVATIONS.items() if sigma.slope is not None}
-METHODS: dict[str, Callable[[], mf.Method]] = {
-    "semi_lagrangian": mf.semi_lagrangian,
-    "muscl": mf.muscl,
-    "upwind": mf.upwind,
-}
 CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
 PROBES = 512  # particles that look for the horizon
-TIMES = 21
-SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
-WIDER_BOXES = 3
 MOST_WORKERS = 8
-LONGEST_STEP = 0.01  # of particles that slide along kinks, in units of time
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SEVERAL = ("--x", "--particles")  # options that take several values
 
@@ -134,25 +118,6 @@ def refuse(paragraph: str, code: int) -> NoReturn:
 # The question -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What will be computed; ``why`` says where the horizon comes from."""
-
-    samples: Samples
-    problem: mf.Problem
-    method: str | None
-    grid: mf.Grid
-    horizon: float
-    why: str
-    widths: tuple[int, ...]
-    seeds: int
-
-    @property
-    def times(self) -> Array:
-        """The instants that are kept, from 0 to the horizon."""
-        return np.linspace(0, self.horizon, TIMES)
-
-
 def samples_of(path: Path | None, x: Sequence[str], y: str | None, loss: mf.Loss) -> Samples:
     """The columns ``x`` and ``y`` of a file, or the bundled data, standardised.
 
@@ -193,13 +158,6 @@ def posed(
     return problem
 
 
-def gradient_flow(problem: mf.Problem) -> pr.GradientFlow:
-    """Of the order that the force's smoothness deserves; within 1e-5 in f, below the gaps."""
-    if problem.activation is None or problem.activation.curvature is None:  # a kink, as of relu
-        return pr.GradientFlow(rtol=1e-4, atol=1e-7, integrator="RK23")
-    return pr.GradientFlow(rtol=1e-5, atol=1e-8, integrator="RK45")
-
-
 def one_of(option: str, chosen: str, known: Mapping[str, T]) -> T:
     """The entry of a table, or an error that lists its names."""
     if chosen not in known:
@@ -229,28 +187,6 @@ def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
         if doubled > SETTLED * now:
             return time_, "its doubling lowers the risk by less than 1 %"
     return DOUBLINGS[-1], "the cap; the risk may still fall by 1 % per doubling of time"
-
-
-def asked_of(plan: Plan) -> dict[str, str]:
-    """The plan in words, line by line."""
-    grid, samples = plan.grid, plan.samples
-    scaled = "inputs" if plan.problem.loss.loss.labels else "inputs and target"
-    megabytes = 8 * grid.cells / 2**20
-    box = (f"{c} in [{low:.3g}, {high:.3g}]" for c, (low, high) in grid.box.items())
-    widths = ", ".join(f"{m:,}" for m in plan.widths)
-    return {
-        "data": f"{samples.name}: {samples.target} from {', '.join(samples.inputs)}; "
-        f"{scaled} standardised",
-        "problem": repr(plan.problem),
-        "penalty": repr(plan.problem.penalty),
-        "neurons": f"({', '.join(plan.problem.coords)}), at first {plan.problem.initial!r}",
-        "box": ", ".join(box),
-        "cells": f"{' × '.join(map(str, grid.shape))} = {grid.cells:,}",
-        "memory": f"{megabytes:.3g} MiB a density, {TIMES * megabytes:.3g} MiB for {TIMES} times",
-        "method": repr(chosen_for(plan.problem, grid, method_of(plan))),
-        "horizon": f"t = {plan.horizon:g}: {plan.why}",
-        "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells",
-    }
 
 
 def show(pairs: Mapping[str, str]) -> None:
@@ -285,96 +221,6 @@ def workers(jobs: int) -> Iterator[Executor]:
         os.environ.update(before)
 
 
-def method_of(plan: Plan) -> mf.Method | None:
-    """The method that was asked for by name."""
-    return METHODS[plan.method]() if plan.method else None
-
-
-def density_of(plan: Plan) -> xr.Dataset:
-    """The density on the plan's grid."""
-    return mf.solve(plan.problem, plan.grid, method_of(plan), plan.times)
-
-
-def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
-    """The gradient flow of a cloud; by small Euler steps where it slides along a kink."""
-    try:
-        return pr.run(problem, cloud, gradient_flow(problem), times)
-    except pr.NumericalStop:
-        if not (problem.activation and problem.activation.kinks):
-            raise
-        span = float(times[1] - times[0])
-        return pr.run(problem, cloud, pr.Descent(span / math.ceil(span / LONGEST_STEP)), times)
-
-
-def solved(plan: Plan, executor: Executor, kept: Path, boxes: int) -> tuple[Plan, xr.Dataset]:
-    """The density, in up to ``boxes`` wider boxes where mass escapes, and the plan with the last.
-
-    When it stops for good, the run so far goes to the folder ``kept``.
-    """
-    try:
-        return plan, executor.submit(density_of, plan).result()
-    except NumericalStop as stop:
-        if isinstance(stop, MassEscaped) and boxes:
-            cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
-            wider = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
-            show({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
-            return solved(wider, executor, kept, boxes - 1)
-        free = next(p for p in numbered(kept) if not p.exists())
-        mf.store(free).write(stop.last)
-        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {free}")
-        raise
-
-
-def numbered(folder: Path) -> Iterator[Path]:
-    """The folder, and then the folder with -2, -3, … behind its name."""
-    yield folder
-    for number in itertools.count(2):
-        yield folder.with_name(f"{folder.name}-{number}")
-
-
-def moved(
-    plan: Plan, run: xr.Dataset, executor: Executor
-) -> tuple[dict[int, list[xr.Dataset]], xr.Dataset]:
-    """Particle flows by width, one for each seed, and that of the density's own cells."""
-    widths = np.repeat(plan.widths, plan.seeds).tolist()
-    clouds = [pr.sample(plan.problem, m, seed) for seed, m in enumerate(widths)]
-    clouds += [pr.Cloud(*as_measure(findings.without_dust(run).isel(time=0)))]
-    found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(clouds))
-    *drawn, own = reversed(list(counted(found, len(clouds))))  # the longest came first
-    groups = {m: drawn[k * plan.seeds :][: plan.seeds] for k, m in enumerate(plan.widths)}
-    return groups, own
-
-
-def counted(flows: Iterable[T], total: int) -> Iterator[T]:
-    """The same flows, counted at a terminal."""
-    for done, flow in enumerate(flows, 1):
-        if sys.stderr.isatty():
-            say(f"\r  particle run {done} of {total}", err=True, nl=done == total)
-        yield flow
-
-
-def computed(plan: Plan, executor: Executor, kept: Path) -> Outcome:
-    """Density, particles and gaps."""
-    clock = [time.perf_counter()]
-    plan, run = solved(plan, executor, kept, WIDER_BOXES)
-    clock.append(time.perf_counter())
-    flows, own = moved(plan, run, executor)
-    clock.append(time.perf_counter())
-    gaps = findings.gathered(run, flows, own, executor.map)
-    clock.append(time.perf_counter())
-    return Outcome(
-        samples=plan.samples,
-        asked=asked_of(plan),
-        problem=plan.problem,
-        run=run,
-        flows=flows,
-        own=own,
-        gaps=gaps,
-        shown=SHOWN,
-        seconds=dict(zip(("density", "particles", "comparison"), np.diff(clock), strict=True)),
-    )
-
-
 # The command --------------------------------------------------------------------------------------
 
 
@@ -387,9 +233,7 @@ def run(
     loss: Annotated[str, typer.Option(help="square, or logistic for targets -1 and 1.")] = "square",
     ridge: Annotated[float, typer.Option(help="Penalty RIDGE/2 |neuron|^2.")] = 0.0,
     entropy: Annotated[float, typer.Option(help="Weight of the entropy (later versions).")] = 0.0,
-    method: Annotated[
-        str | None, typer.Option(help=", ".join(METHODS) + ".  [what suits the problem]")
-    ] = None,
+    method: Annotated[str, typer.Option(help=", ".join(METHODS))] = "muscl",
     cells: Annotated[
         int | None, typer.Option(help="Cells along every axis.  [64; 24 on four axes]")
     ] = None,
@@ -417,7 +261,7 @@ def run(
         samples = samples_of(data, x or (), y, chosen_loss)
         problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
         check_steppable(problem)
-        one_of("method", method or next(iter(METHODS)), METHODS)
+        one_of("method", method, METHODS)
         widths = widths_of(particles or ["100 1000 10000"])
         folder = out or next_free(samples.name)
         with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:
@@ -427,7 +271,7 @@ def run(
             grid = executor.submit(mf.fit_grid, problem, counts, end).result()
             plan = Plan(samples, problem, method, grid, end, why, widths, seeds)
             show(asked_of(plan))
-            outcome = computed(plan, executor, folder.with_name(folder.name + "-stopped"))
+            outcome = computed(plan, executor, folder.with_name(folder.name + "-stopped"), show)
             show_found(outcome)
             write(outcome, room)
         say(f"\n{folder / 'report.html'} after {time.perf_counter() - started:.1f} s")

@@ -7,18 +7,22 @@ An independent reference for the density solver: it takes any object with a prob
 from particle_ref.cloud import Cloud, sample
 from particle_ref.distances import wasserstein_distance
 from particle_ref.errors import InvalidInput, NumericalStop
+from particle_ref.methods.characteristics import Characteristics
 from particle_ref.methods.descent import Descent
 from particle_ref.methods.gradient_flow import GradientFlow
 from particle_ref.network import MeanFieldTwoLayerNN
 from particle_ref.runner import run
+from particle_ref.truth import Truth
 
 __all__ = [
+    "Characteristics",
     "Cloud",
     "Descent",
     "GradientFlow",
     "InvalidInput",
     "MeanFieldTwoLayerNN",
     "NumericalStop",
+    "Truth",
     "run",
     "sample",
     "wasserstein_distance",

@@ -5,6 +5,7 @@ At the kink of ReLU the slope is 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,26 @@ def _sigmoid_slope_of_value(s: Array) -> Array:
 SLOPE_OF_VALUE: dict[Map, Map] = {
     np.tanh: _tanh_slope_of_value,
     special.expit: _sigmoid_slope_of_value,
+}
+
+
+def _tanh_derivatives(s: Array) -> tuple[Array, Array, Array]:
+    slope = s * s
+    np.subtract(1, slope, out=slope)
+    curvature = s * slope
+    curvature *= -2
+    return s, slope, curvature
+
+
+def _sigmoid_derivatives(s: Array) -> tuple[Array, Array, Array]:
+    slope = s * (1 - s)
+    return s, slope, (1 - 2 * s) * slope
+
+
+# Likewise σ, σ' and σ''.
+DERIVATIVES_OF_VALUE: dict[Map, Callable[[Array], tuple[Array, Array, Array]]] = {
+    np.tanh: _tanh_derivatives,
+    special.expit: _sigmoid_derivatives,
 }
 
 ACTIVATIONS: dict[str, Nonlinearity] = {

@@ -1,4 +1,4 @@
-"""Clouds of weighted particles, and drawing them from a problem's initial law."""
+"""Clouds of weighted particles, and taking them from a problem's initial law."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from particle_ref.arguments import number, numbers
 from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Problem
+from particle_ref.quadrature import gauss_of_size
 from particle_ref.spaces import Space
 
 WEIGHT_TOLERANCE = 1e-5  # of a sum from 1: a grid's cells lighter than rounding may be left out
@@ -24,14 +25,22 @@ class Cloud:
         position: (N, D) the particles u_j, in the problem's order of coordinates.
         weight: (N,) their weights p_j ≥ 0, by default 1/N each. Their sum lies within 1e-5 of 1
             and is kept as given.
+        log_density: (N,) log ρ(u_j) of the density they stand for, where a method carries it
+            (−inf where there is none); else None.
 
     Raises InvalidInput for other shapes, values that are not finite, or other weights.
     """
 
     position: Array
     weight: Array
+    log_density: Array | None
 
-    def __init__(self, position: ArrayLike, weight: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        position: ArrayLike,
+        weight: ArrayLike | None = None,
+        log_density: Array | None = None,
+    ) -> None:
         position = _finite("position", position)
         if position.ndim != 2 or 0 in position.shape:
             raise InvalidInput(
@@ -51,8 +60,10 @@ class Cloud:
                 "a cloud is a probability measure: weights ≥ 0 whose sum is 1 within 1e-5",
                 "weight / weight.sum()",
             )
-        for name, value in (("position", position), ("weight", weight)):
-            value.flags.writeable = False
+        parts = {"position": position, "weight": weight, "log_density": log_density}
+        for name, value in parts.items():
+            if value is not None:
+                value.flags.writeable = False
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -70,28 +81,43 @@ def _finite(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def sample(problem: Problem, m: int, seed: int = 0, kind: Literal["iid", "sobol"] = "iid") -> Cloud:
-    """m particles of equal weight drawn from ``problem.initial``.
+def sample(
+    problem: Problem,
+    m: int,
+    seed: int = 0,
+    kind: Literal["iid", "sobol", "quadrature"] = "iid",
+) -> Cloud:
+    """A cloud that stands for ``problem.initial``: m particles of equal weight, or a Gauss rule.
 
     Args:
-        problem: whose ``initial.from_uniform`` maps numbers in (0, 1)^D to points.
-        m: how many.
-        seed: the same seed gives the same cloud.
+        problem: whose ``initial.from_uniform`` maps numbers in (0, 1)^D to points; for
+            ``"quadrature"``, whose ``initial.nodes`` gives Gauss rules.
+        m: how many particles; for ``"quadrature"`` the most there may be.
+        seed: the same seed gives the same cloud; ``"quadrature"`` has none.
         kind: ``"iid"`` independent draws, for which averages are off by O(m^{-1/2}); ``"sobol"`` a
             scrambled Sobol' sequence, for which those of smooth functions are off by nearly
-            O(1/m), best where m is a power of two.
+            O(1/m), best where m is a power of two; ``"quadrature"`` the law's own Gauss rule with
+            its weights, with as many nodes k per coordinate as make no more than m in all (the
+            largest k^D ≤ m for a product law; a point is a single node). Averages of polynomials
+            of degree < 2k are then exact, and those of smooth features converge faster than any
+            power of m, so long as the law is narrow against the features' own scale:
+            :class:`~particle_ref.truth.Truth` chooses rules that suit wide laws too.
 
     Raises:
-        InvalidInput: for another kind, m < 1, or a law that leaves the problem's domain.
+        InvalidInput: for another kind, m < 1, a law that leaves the problem's domain, or one that
+            has no such rule.
     """
-    draw = {"iid": _iid, "sobol": _sobol}.get(kind if isinstance(kind, str) else "")
-    if draw is None:
-        raise InvalidInput(f"kind={kind!r}", "a sample is drawn 'iid' or 'sobol'")
     if not (1 <= number(m) < np.inf and m == int(m)):
         raise InvalidInput(f"m = {m!r}", "a cloud has at least one particle, and whole ones")
+    law, space = problem.initial, Space(problem.coords, problem.domain)
+    if isinstance(kind, str) and kind == "quadrature":
+        nodes, weights = gauss_of_size(law, int(m))
+        return Cloud(space.admit(nodes), weights)
+    draw = {"iid": _iid, "sobol": _sobol}.get(kind if isinstance(kind, str) else "")
+    if draw is None:
+        raise InvalidInput(f"kind={kind!r}", "a sample is 'iid', 'sobol' or 'quadrature'")
     u = draw(int(m), len(problem.coords), np.random.default_rng(seed))
-    space = Space(problem.coords, problem.domain)
-    return Cloud(space.admit(problem.initial.from_uniform(u)))
+    return Cloud(space.admit(law.from_uniform(u)))
 
 
 def _iid(m: int, dimension: int, rng: np.random.Generator) -> Array:

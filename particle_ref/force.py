@@ -59,7 +59,7 @@ class Force:
     """
 
     def __init__(self, problem: Problem) -> None:
-        self.penalty = problem.penalty
+        self.problem, self.penalty = problem, problem.penalty
         kinks = has_kinks(problem.penalty, len(problem.coords))
         self.prox = problem.penalty.prox if kinks else None  # of the penalty, where it is needed
         if kinks and self.prox is None:

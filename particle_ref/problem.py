@@ -33,15 +33,32 @@ class Geometry(Protocol):
 
 
 class Law(Protocol):
-    """The law of a neuron at time 0."""
+    """The law of a neuron at time 0; beyond ``from_uniform``, for quadrature and densities only."""
 
     @property
     def from_uniform(self) -> Map:
         """Numbers (N, D) in the open interval (0, 1) -> points (N, D)."""
 
+    @property
+    def log_density(self) -> Map:
+        """Points (N, D) -> log ρ (N,), −inf outside the support."""
+
+    def nodes(self, k: int) -> tuple[Array, Array]:
+        """Gauss rule: points (M, D) and weights (M,) of sum 1, k nodes per coordinate."""
+
+    def reach(self, tail: float) -> tuple[Array, Array]:
+        """A box, low (D,) and high (D,), with at most mass ``tail`` beyond each side."""
+
+    @property
+    def support(self) -> tuple[Array, Array]:
+        """The box, low (D,) and high (D,), outside which the density is 0; ±inf if unbounded."""
+
 
 class Activation(Protocol):
-    """A neuron's nonlinearity, elementwise on arrays of any shape."""
+    """A neuron's nonlinearity, elementwise on arrays of any shape.
+
+    For densities it is asked besides for ``curvature``, σ''(z).
+    """
 
     @property
     def value(self) -> Map:
@@ -116,7 +133,11 @@ class _Posed(Protocol):
 
 @runtime_checkable
 class FeatureProblem(_Posed, Protocol):
-    """risk(∫Φ dρ): predictions are averages of features."""
+    """risk(∫Φ dρ): predictions are averages of features.
+
+    For densities, features other than two-layer networks are asked besides for ``d2phi``, feature
+    coordinates (N, k) -> Hessians (N, n, k, k).
+    """
 
     @property
     def lifted(self) -> bool:

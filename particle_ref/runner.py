@@ -19,6 +19,9 @@ from particle_ref.problem import Array, Problem
 from particle_ref.spaces import Space
 
 
+LONGEST_NAME = 300
+
+
 @dataclass(frozen=True, eq=False)
 class _State:
     """The cloud at one time and what is measured of it."""
@@ -54,14 +57,15 @@ def run(
     Args:
         problem: any object with the attributes of :mod:`particle_ref.problem`.
         cloud: particles in the problem's coordinates; angles on circles may be any.
-        method: ``GradientFlow(...)`` or ``Descent(dt)``.
+        method: ``GradientFlow(...)``, ``Descent(dt)`` or ``Characteristics(...)``.
         times: (T,) strictly increasing PDE times ≥ 0.
         to: who keeps the run, for instance ``mf.store("runs/y")``; at the end, or, when the run
             is stopped, what was reached.
 
     Returns:
         ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
-        ``dissipation`` ``(time)``, ``prediction(time, sample)``, and ``x``, ``y`` of the samples.
+        ``dissipation`` ``(time)``, ``prediction(time, sample)``, and ``x``, ``y`` of the samples;
+        from ``Characteristics`` also ``log_density(time, particle)``.
         Energy is risk + ∫reg dρ, without the entropy, which particles do not have; dissipation is
         Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow.
 
@@ -151,6 +155,12 @@ def _observe(time: float, cloud: Cloud, force: Force, space: Space, method: Meth
     return _State(time, cloud, response.prediction, response.risk, energy, dissipation)
 
 
+def _named(thing: object) -> str:
+    """How a thing names itself in a record: its repr, or its type where that is no name."""
+    text = repr(thing)
+    return text if len(text) <= LONGEST_NAME and " at 0x" not in text else type(thing).__name__
+
+
 def _dataset(
     problem: Problem, space: Space, method: Method, start: Cloud, states: list[_State]
 ) -> xr.Dataset:
@@ -160,6 +170,8 @@ def _dataset(
         return np.array(values, dtype=float).reshape(T, *shape)
 
     x = np.asarray(problem.x, dtype=float)
+    densities = [s.cloud.log_density for s in states if s.cloud.log_density is not None]
+    carried = {"log_density": (("time", "particle"), np.array(densities))} if densities else {}
     return xr.Dataset(
         {
             "position": (
@@ -174,10 +186,13 @@ def _dataset(
             "x": (("sample", "input")[: x.ndim], x),
             "y": ("sample", np.asarray(problem.y, dtype=float)),
             "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
+            **carried,
         },
         coords={"time": [s.time for s in states], "coord": list(space.coords)},
         attrs={
             "software": "particle_ref",
+            "problem": _named(problem),
+            "penalty": _named(problem.penalty),
             "method": repr(method),
             "entropy": float(problem.entropy),
             "energy_excludes_entropy": 1,

@@ -16,7 +16,7 @@ OURS = ("mfpde", "particle_ref")
 # Which way the arrows run: (rooms of mfpde, outside libraries) a room may import beside itself.
 # Everyone may import mfpde.errors and mfpde.version.
 ALL = {"problems", "grids", "kernels", "flows", "methods", "loop", "measures", "comparison"}
-ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "data"}
+ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "experiment", "data"}
 MEASURES = (
     {"problems", "grids", "flows", "measures", "comparison", "prediction"},
     {"numpy", "scipy", "xarray", "ot"},
@@ -41,6 +41,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "sweeping": (ANY, ARRAYS | {"dask"}),
     "accessor": (ANY, ARRAYS),
     "cli": (ANY | {"particle_ref"}, ARRAYS | {"typer", "rich"}),
+    "experiment": (ANY | {"particle_ref"}, ARRAYS),
+    "__main__": ({"cli"}, set()),
     "mfpde": (ALL, set()),
     "particle_ref": (set(), {"numpy", "scipy", "numba", "xarray", "ot"}),
 }

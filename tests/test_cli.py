@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde import cli
+from mfpde import cli, experiment
 from mfpde.measures import as_measure
 
 SMALL = ["--cells", "12", "--particles", "5 20", "--seeds", "2", "--no-bias", "--horizon", "0.4"]
@@ -101,7 +101,7 @@ THREE = "p,q,r,y\n1,2,3,1\n2,1,5,-1\n4,4,4,1\n"
         (["data.csv", "--x", "p", "q", "r", "--y", "y"], ["5 coordinates", "--no-bias"]),
         (["data.csv", "--x", "p", "--y", "q", "--loss", "logistic"], ["logistic", "-1 or +1"]),
         (["--activation", "swish"], ["swish", "tanh"]),
-        (["--activation", "heaviside"], ["slope"]),
+        (["--activation", "heaviside"], ["one of", "tanh"]),
         (["--loss", "absolute"], ["absolute", "logistic"]),
         (["--method", "spectral"], ["spectral", "upwind"]),
         (["--entropy", "0.1"], ["entropy = 0.1", "λΔρ"]),
@@ -146,7 +146,7 @@ def test_a_numerical_stop_of_particles_has_its_paragraph(here, monkeypatch):
     def stop(*arguments: object) -> None:
         raise pr.NumericalStop("a position is not finite", "the flow blew up")
 
-    monkeypatch.setattr(cli, "flow_of", stop)
+    monkeypatch.setattr(experiment, "flow_of", stop)
     refused(call(*SMALL), 3, "a position is not finite", "because  the flow blew up")
     assert not list(here.iterdir())
 
@@ -165,10 +165,10 @@ LEAKY = ["--horizon", "6", "--particles", "5", "--seeds", "1", "--no-bias"]
 def test_a_leaking_box_is_widened(here, monkeypatch):
     monkeypatch.setattr(mf, "fit_grid", tight)
     monkeypatch.setattr(cli, "write", lambda outcome, folder: written.append(outcome))
-    written: list[cli.Outcome] = []
+    written: list[experiment.Outcome] = []
     result = call(*LEAKY)
     assert result.exit_code == 0, result.output
-    assert 1 <= result.stdout.count("again") <= cli.WIDER_BOXES
+    assert 1 <= result.stdout.count("again") <= experiment.WIDER_BOXES
     assert "MassEscaped" in result.stdout
     run = written[0].run
     assert run.a.attrs["low"] < -5.2
@@ -178,7 +178,7 @@ def test_a_leaking_box_is_widened(here, monkeypatch):
 
 def test_a_box_that_leaks_for_good_is_a_stop_that_keeps_the_run(here, monkeypatch):
     monkeypatch.setattr(mf, "fit_grid", tight)
-    monkeypatch.setattr(cli, "WIDER_BOXES", 0)
+    monkeypatch.setattr(experiment, "WIDER_BOXES", 0)
     refused(call("--out", "out", *LEAKY), 3, "MassEscaped", "the density until t =", "out-stopped")
     assert [p.name for p in here.iterdir()] == ["out-stopped"]
     kept = mf.load("out-stopped")
@@ -263,7 +263,7 @@ def test_users_text_is_inert_in_the_report(result):
 
 def test_results_do_not_depend_on_the_processes(result, here, monkeypatch):
     monkeypatch.setattr(cli, "write", lambda outcome, folder: written.append(outcome))
-    written: list[cli.Outcome] = []
+    written: list[experiment.Outcome] = []
     source = str(result[0].parent / "<i>sine.csv")
     assert call(source, "--x", "time $ <b>", "--y", "height", *SMALL).exit_code == 0
     stored = xr.open_zarr(result[0] / "comparison.zarr", consolidated=False).load()

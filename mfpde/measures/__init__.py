@@ -1,5 +1,6 @@
-"""Runs as measures, and how far measures are from each other."""
+"""Runs as measures: how far they are from each other, and from the truth."""
 
+from mfpde.measures.accuracy import estimated_error, true_error
 from mfpde.measures.distances import (
     energy_distance,
     energy_distance_each,
@@ -15,9 +16,11 @@ __all__ = [
     "coordinates",
     "energy_distance",
     "energy_distance_each",
+    "estimated_error",
     "exact_w2",
     "marginal_w1",
     "periods",
     "sliced_w2",
     "sliced_w2_each",
+    "true_error",
 ]

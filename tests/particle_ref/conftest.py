@@ -26,6 +26,15 @@ SIGMAS = {
     "quadratic": (lambda z: z * z, lambda z: 2 * z),
     "step": (lambda z: np.where(z.real > 0, 1.0, 0.0), None),
 }
+CURVATURES = {
+    "identity": np.zeros_like,
+    "tanh": lambda z: -2 * np.tanh(z) / np.cosh(z) ** 2,
+    "sigmoid": lambda z: -special.expit(z) * special.expit(-z) * np.tanh(z / 2),
+    "erf": lambda z: -4 / np.sqrt(np.pi) * z * np.exp(-(z**2)),
+    "softplus": lambda z: special.expit(z) * special.expit(-z),
+    "cos": lambda z: -np.cos(z),
+    "quadratic": lambda z: np.full_like(z, 2.0),
+}
 HUBER = 0.3
 POINTWISE_LOSSES = {
     "square": (lambda f, y: (f - y) ** 2 / 2, lambda f, y: f - y),
@@ -83,6 +92,35 @@ def total_variation(s):
 
 
 @dataclass(frozen=True)
+class Normal:
+    """N(mean, diag std²): all that quadrature and densities ask of a law."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def from_uniform(self, u):
+        return self.mean + self.std * special.ndtri(u)
+
+    def log_density(self, u):
+        z = (u - self.mean) / self.std
+        return -(z**2).sum(axis=1) / 2 - np.log(np.sqrt(2 * np.pi) * self.std).sum()
+
+    def nodes(self, k):
+        z, w = special.roots_hermitenorm(k)
+        D = len(self.mean)
+        at = np.indices([k] * D).reshape(D, -1).T
+        return self.mean + self.std * z[at], (w / w.sum())[at].prod(axis=1)
+
+    def reach(self, tail):
+        z = special.ndtri(tail)
+        return self.mean + z * self.std, self.mean - z * self.std
+
+    @property
+    def support(self):
+        return np.full(self.mean.shape, -np.inf), np.full(self.mean.shape, np.inf)
+
+
+@dataclass(frozen=True)
 class Problem:
     """Whatever particles ask of a problem; kernel problems have K and no phi."""
 
@@ -106,6 +144,7 @@ class Problem:
 class FeatureProblem(Problem):
     phi: Callable | None = None
     dphi: Callable | None = None
+    d2phi: Callable | None = None
     loss: Loss | None = None
     lifted: bool = False
     activation: SimpleNamespace | None = None
@@ -129,6 +168,7 @@ def two_layer(
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     inputs = x.reshape(len(x), -1)
     value, slope = SIGMAS[activation]
+    curvature = CURVATURES.get(activation)
     directions = np.column_stack([inputs, np.ones(len(x))]) if bias else inputs
     d = inputs.shape[1]
     names = ["w"] if d == 1 else [f"w{k + 1}" for k in range(d)]
@@ -137,9 +177,15 @@ def two_layer(
         coords=(*(["a"] if output_weight else []), *names, *(["b"] if bias else [])),
         phi=lambda v: value(v @ directions.T),
         dphi=slope and (lambda v: slope(v @ directions.T)[:, :, None] * directions),
+        d2phi=curvature
+        and (
+            lambda v: np.einsum(
+                "ji,ik,il->jikl", curvature(v @ directions.T), directions, directions
+            )
+        ),
         loss=Loss(y, np.asarray(p, dtype=float), loss),
         lifted=output_weight,
-        activation=SimpleNamespace(value=value, slope=slope) if fast else None,
+        activation=SimpleNamespace(value=value, slope=slope, curvature=curvature) if fast else None,
         inputs=inputs if fast else None,
         bias=bias,
         x=x,
@@ -192,6 +238,11 @@ def complex_step(function, u, step=1e-30):
     return gradient
 
 
+def normal(mean, std):
+    mean, std = np.broadcast_arrays(np.asarray(mean, dtype=float), np.asarray(std, dtype=float))
+    return Normal(mean, std)
+
+
 def geometry(kind, low=-np.inf, high=np.inf):
     return SimpleNamespace(kind=kind, low=low, high=high)
 
@@ -212,6 +263,7 @@ def toy():
         objective=objective,
         complex_step=complex_step,
         geometry=geometry,
+        normal=normal,
     )
 
 

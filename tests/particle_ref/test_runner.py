@@ -30,6 +30,8 @@ def test_the_record_of_a_run(toy, problem):
     assert run.attrs == {
         "software": "particle_ref",
         "method": "Descent(dt=0.5)",
+        "problem": "FeatureProblem",
+        "penalty": "Penalty",
         "entropy": 0.0,
         "energy_excludes_entropy": 1,
         "geometry_a": "line",

@@ -75,7 +75,7 @@ def test_bands_are_quantiles_over_seeds():
     values = xr.DataArray(np.arange(21.0)[:, None] * [1, 10], dims=("seed", "time"))
     np.testing.assert_allclose(band(values), [[1, 10], [10, 100], [19, 190]])
     with_gap = xr.DataArray([3.0, np.nan, 5.0], dims="seed")
-    np.testing.assert_allclose(band(with_gap), [3.1, 4.0, 4.9])
+    np.testing.assert_allclose(band(with_gap), [3.0, 4.0, 5.0])  # of few: least and most
 
 
 def test_a_power_law_has_its_slope():

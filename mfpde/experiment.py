@@ -1,0 +1,181 @@
+"""The main job: the density and particles of several widths on one data set, compared."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+import mfpde as mf
+import particle_ref as pr
+from mfpde.errors import MassEscaped, NumericalStop
+from mfpde.loop.box import grid_on
+from mfpde.measures import as_measure
+from mfpde.problems.problem import Array
+from mfpde.report import Outcome, findings
+from mfpde.report.findings import Samples
+
+METHODS: dict[str, Callable[[], mf.Method]] = {
+    "semi_lagrangian": mf.semi_lagrangian,
+    "muscl": mf.muscl,
+    "upwind": mf.upwind,
+}
+TIMES = 21
+SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
+WIDER_BOXES = 3
+LONGEST_STEP = 0.01  # of particles that slide along kinks, in units of time
+T = TypeVar("T")
+Tell = Callable[[Mapping[str, str]], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed; ``why`` says where the horizon comes from."""
+
+    samples: Samples
+    problem: mf.Problem
+    method: str
+    grid: mf.Grid
+    horizon: float
+    why: str
+    widths: tuple[int, ...]
+    seeds: int
+
+    @property
+    def times(self) -> Array:
+        """The instants that are kept, from 0 to the horizon."""
+        return np.linspace(0, self.horizon, TIMES)
+
+
+def gradient_flow(problem: mf.Problem) -> pr.GradientFlow:
+    """Of the order that the force's smoothness deserves; within 1e-5 in f, below the gaps."""
+    if problem.activation is None or problem.activation.curvature is None:  # a kink, as of relu
+        return pr.GradientFlow(rtol=1e-4, atol=1e-7, integrator="RK23")
+    return pr.GradientFlow(rtol=1e-5, atol=1e-8, integrator="RK45")
+
+
+def asked_of(plan: Plan) -> dict[str, str]:
+    """The plan in words, line by line."""
+    grid, samples = plan.grid, plan.samples
+    scaled = "inputs" if plan.problem.loss.loss.labels else "inputs and target"
+    megabytes = 8 * grid.cells / 2**20
+    box = (f"{c} in [{low:.3g}, {high:.3g}]" for c, (low, high) in grid.box.items())
+    widths = ", ".join(f"{m:,}" for m in plan.widths)
+    return {
+        "data": f"{samples.name}: {samples.target} from {', '.join(samples.inputs)}; "
+        f"{scaled} standardised",
+        "problem": repr(plan.problem),
+        "penalty": repr(plan.problem.penalty),
+        "neurons": f"({', '.join(plan.problem.coords)}), at first {plan.problem.initial!r}",
+        "box": ", ".join(box),
+        "cells": f"{' × '.join(map(str, grid.shape))} = {grid.cells:,}",
+        "memory": f"{megabytes:.3g} MiB a density, {TIMES * megabytes:.3g} MiB for {TIMES} times",
+        "method": repr(METHODS[plan.method]()),
+        "horizon": f"t = {plan.horizon:g}: {plan.why}",
+        "particles": f"{widths} by {plan.seeds} seeds, and the density's own cells",
+    }
+
+
+def density_of(plan: Plan) -> xr.Dataset:
+    """The density on the plan's grid."""
+    return mf.solve(plan.problem, plan.grid, METHODS[plan.method](), plan.times)
+
+
+def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
+    """The gradient flow of a cloud; by small Euler steps where it slides along a kink."""
+    try:
+        return pr.run(problem, cloud, gradient_flow(problem), times)
+    except pr.NumericalStop:
+        if not (problem.activation and problem.activation.kinks):
+            raise
+        span = float(times[1] - times[0])
+        return pr.run(problem, cloud, pr.Descent(span / math.ceil(span / LONGEST_STEP)), times)
+
+
+def solved(
+    plan: Plan, executor: Executor, kept: Path, boxes: int, tell: Tell
+) -> tuple[Plan, xr.Dataset]:
+    """The density, in up to ``boxes`` wider boxes where mass escapes, and the plan with the last.
+
+    When it stops for good, the run so far goes to the folder ``kept``.
+    """
+    try:
+        return plan, executor.submit(density_of, plan).result()
+    except NumericalStop as stop:
+        if isinstance(stop, MassEscaped) and boxes:
+            cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
+            wider = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
+            tell({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
+            return solved(wider, executor, kept, boxes - 1, tell)
+        free = next(p for p in numbered(kept) if not p.exists())
+        mf.store(free).write(stop.last)
+        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {free}")
+        raise
+
+
+def numbered(folder: Path) -> Iterator[Path]:
+    """The folder, and then the folder with -2, -3, … behind its name."""
+    yield folder
+    for number in itertools.count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
+
+
+def moved(
+    plan: Plan, run: xr.Dataset, executor: Executor
+) -> tuple[dict[int, list[xr.Dataset]], xr.Dataset]:
+    """Particle flows by width, one for each seed, and that of the density's own cells."""
+    widths = np.repeat(plan.widths, plan.seeds).tolist()
+    clouds = [pr.sample(plan.problem, m, seed) for seed, m in enumerate(widths)]
+    clouds += [pr.Cloud(*as_measure(findings.without_dust(run).isel(time=0)))]
+    found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(clouds))
+    *drawn, own = reversed(list(counted(found, len(clouds))))  # the longest came first
+    groups = {m: drawn[k * plan.seeds :][: plan.seeds] for k, m in enumerate(plan.widths)}
+    return groups, own
+
+
+def counted(flows: Iterable[T], total: int) -> Iterator[T]:
+    """The same flows, counted at a terminal."""
+    for done, flow in enumerate(flows, 1):
+        if sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r  particle run {done} of {total}", end=end, file=sys.stderr, flush=True)
+        yield flow
+
+
+def computed(plan: Plan, executor: Executor, kept: Path, tell: Tell) -> Outcome:
+    """Density, particles and gaps.
+
+    Args:
+        plan: what to compute.
+        executor: where; results do not depend on its workers.
+        kept: the folder for the density so far, should it stop for good.
+        tell: called with names and values when the plan changes under way.
+    """
+    clock = [time.perf_counter()]
+    plan, run = solved(plan, executor, kept, WIDER_BOXES, tell)
+    clock.append(time.perf_counter())
+    flows, own = moved(plan, run, executor)
+    clock.append(time.perf_counter())
+    gaps = findings.gathered(run, flows, own, executor.map)
+    clock.append(time.perf_counter())
+    return Outcome(
+        samples=plan.samples,
+        asked=asked_of(plan),
+        problem=plan.problem,
+        run=run,
+        flows=flows,
+        own=own,
+        gaps=gaps,
+        shown=SHOWN,
+        seconds=dict(zip(("density", "particles", "comparison"), np.diff(clock), strict=True)),
+    )

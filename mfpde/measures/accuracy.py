@@ -1,0 +1,245 @@
+"""How wrong a density run is: against the truth where it is known, from a coarser run elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import reduce
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from mfpde.errors import InvalidInput
+from mfpde.measures.measure import coordinates
+
+Array = NDArray[np.float64]
+
+SAME_TIME = 1e-12
+"""Two times are one if they differ by no more than this times max(1, t)."""
+
+SAME_EDGE = 1e-12
+"""Two edges are one if they differ by no more than this times the width of the box."""
+
+
+class Solution(Protocol):
+    """What is known of a flow: its density at any point and its prediction."""
+
+    def density(self, points: Array, t: float) -> Array:
+        """rho_t at points (N, D), shape (N,)."""
+
+    def prediction(self, t: float) -> Array:
+        """f at the samples, (n,)."""
+
+
+def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
+    """The error of a density run at every time it holds.
+
+    Cell averages are compared with cell averages of the true density, by Gauss quadrature; these
+    are off by O(width^(2 nodes)), which ``nodes + 1`` shows.
+
+    Parameters
+    ----------
+    run
+        A density run that kept its densities.
+    truth
+        ``particle_ref.Truth(problem, horizon)``, or any object with ``density(points (N, D), t)``
+        and ``prediction(t)``, on the run's coordinates in their order.
+    nodes
+        Gauss nodes per cell and axis.
+
+    Returns
+    -------
+    Dataset over ``time`` of
+
+    - ``l1``: the sum of |difference| * volume over the cells of the box: mass that is misplaced,
+      from 0 to 2. Mass outside the box is not seen.
+    - ``linf``: the largest |difference|, in units of the density
+    - ``prediction``: root of the mean squared error of the prediction, samples weighted as in the
+      loss. Problems without samples have none.
+
+    Raises
+    ------
+    InvalidInput
+        If the Dataset holds no densities over time, or ``nodes`` is less than 1.
+    """
+    _check_run(run)
+    if nodes < 1:
+        raise InvalidInput(f"nodes = {nodes}", "a quadrature rule has at least one node")
+    edges, volumes = _edges(run), _volumes(run)
+    rows = []
+    for k, t in enumerate(run["time"].values):
+        moment = run.isel(time=k)
+        difference = moment["rho"].values - cell_averages(truth, edges, float(t), nodes)
+        row = _norms(difference, volumes)
+        if run.sizes["sample"]:
+            gap = moment["prediction"].values - truth.prediction(float(t))
+            row["prediction"] = _root_mean_square(gap, run)
+        rows.append(row)
+    return _dataset(rows, run["time"].values, {"run": str(run.attrs.get("method")), "nodes": nodes})
+
+
+def estimated_error(run: xr.Dataset, coarser: xr.Dataset) -> xr.Dataset:
+    """The error of a density run as a coarser run shows it (Richardson), where no truth is known.
+
+    For errors C h^p the coarser run, on cells twice as wide, is wrong by 2^p times as much, so that
+    (run - coarser) / (2^p - 1) is minus the error of ``run``, to leading order. p is the run's
+    attribute ``order``. Averages are compared on the coarser cells.
+
+    This holds where both grids resolve the density and time steps shrink with the cells. It is an
+    estimate, no bound: limiters spoil it at peaks, in ``linf`` first.
+
+    Parameters
+    ----------
+    run, coarser
+        Runs of one problem by one method on uniform grids of one box, the coarser with half the
+        cells along every axis.
+
+    Returns
+    -------
+    Dataset over the times that both hold, with the variables of :func:`true_error`.
+
+    Raises
+    ------
+    InvalidInput
+        If the runs are not such a pair, or share no time.
+
+    References
+    ----------
+    Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
+    """
+    _check_pair(run, coarser)
+    p = float(run.attrs["order"])
+    volumes = _volumes(coarser)
+    pairs = _shared_times(run, coarser)
+    rows = []
+    for k, j in pairs:
+        fine, coarse = run.isel(time=k), coarser.isel(time=j)
+        row = _norms(_merged(fine["rho"].values) - coarse["rho"].values, volumes)
+        if run.sizes["sample"]:
+            gap = fine["prediction"].values - coarse["prediction"].values
+            row["prediction"] = _root_mean_square(gap, run)
+        rows.append({name: value / (2**p - 1) for name, value in row.items()})
+    times = run["time"].values[[k for k, _ in pairs]]
+    return _dataset(rows, times, {"run": str(run.attrs.get("method")), "order": p})
+
+
+def cell_averages(truth: Solution, edges: list[Array], t: float, nodes: int) -> Array:
+    """Averages of the true density over all cells, by ``nodes`` Gauss nodes per cell and axis."""
+    unit, weight = np.polynomial.legendre.leggauss(nodes)
+    columns = [0.5 * (e[1:] + e[:-1]) + 0.5 * np.diff(e) * unit[:, None] for e in edges]
+    shape = tuple(len(e) - 1 for e in edges)
+    averages = np.zeros(shape)
+    for node in itertools.product(range(nodes), repeat=len(edges)):
+        axes = [column[q] for column, q in zip(columns, node, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(edges))
+        share = math.prod(weight[q] / 2 for q in node)
+        averages += share * truth.density(points, t).reshape(shape)
+    return averages
+
+
+# What a run is made of ----------------------------------------------------------------------------
+
+
+def _edges(run: xr.Dataset) -> list[Array]:
+    return [run[f"{name}_edges"].values for name in coordinates(run)]
+
+
+def _volumes(run: xr.Dataset) -> Array:
+    return reduce(np.multiply.outer, [np.diff(edges) for edges in _edges(run)])
+
+
+def _check_run(run: xr.Dataset) -> None:
+    if "rho" not in run or "time" not in run.dims:
+        raise InvalidInput(
+            "this Dataset holds no densities over time",
+            "it is a particle flow, one moment of a run, or a run that kept less",
+            'a run of mf.solve(…, keep="density"); one moment as run.isel(time=[0])',
+        )
+
+
+def _check_pair(run: xr.Dataset, coarser: xr.Dataset) -> None:
+    for one in (run, coarser):
+        _check_run(one)
+    names, others = coordinates(run), coordinates(coarser)
+    if names != others or not all(
+        _halved(fine, coarse) for fine, coarse in zip(_edges(run), _edges(coarser), strict=True)
+    ):
+        raise InvalidInput(
+            f"cells {dict(run['rho'].sizes)} and {dict(coarser['rho'].sizes)} are not embedded",
+            "errors are told apart where every cell of the coarser run is made of two equal cells "
+            "along each axis",
+            "solve again on the same uniform axes with half the cells",
+        )
+    for name in ("x", "y", "weight"):
+        if not np.array_equal(run[name].values, coarser[name].values):
+            raise InvalidInput(f"the runs have different `{name}`", "they solve different problems")
+    if run.attrs.get("method") != coarser.attrs.get("method") or "order" not in run.attrs:
+        raise InvalidInput(
+            f"the methods are {run.attrs.get('method')} and {coarser.attrs.get('method')}",
+            "the estimate takes both errors to be C h^p with one C and the method's order p",
+            "two runs of one method that states its order",
+        )
+
+
+def _halved(fine: Array, coarse: Array) -> bool:
+    """Whether the cells of one axis are uniform and each coarse one is made of two fine ones."""
+    if len(fine) != 2 * len(coarse) - 1:
+        return False
+    uniform = np.linspace(coarse[0], coarse[-1], len(fine))
+    slack = SAME_EDGE * (coarse[-1] - coarse[0])
+    return bool(
+        np.allclose(fine, uniform, rtol=0, atol=slack)
+        and np.allclose(coarse, uniform[::2], rtol=0, atol=slack)
+    )
+
+
+def _shared_times(run: xr.Dataset, coarser: xr.Dataset) -> list[tuple[int, int]]:
+    """Where both runs hold the same time."""
+    times, others = run["time"].values, coarser["time"].values
+    apart = np.abs(np.subtract.outer(times, others))
+    same = apart <= SAME_TIME * np.maximum(1, np.abs(times))[:, None]
+    if not same.any():
+        raise InvalidInput(
+            "the runs share no time", f"one holds {times}, the other {others}", "the same `times`"
+        )
+    return [(int(k), int(j)) for k, j in np.argwhere(same)]
+
+
+# What is measured ---------------------------------------------------------------------------------
+
+
+def _norms(difference: Array, volumes: Array) -> dict[str, float]:
+    size = np.abs(difference)
+    return {"l1": float(np.sum(size * volumes)), "linf": float(size.max())}
+
+
+def _root_mean_square(gap: Array, run: xr.Dataset) -> float:
+    return math.sqrt(gap**2 @ run["weight"].values)
+
+
+def _merged(rho: Array) -> Array:
+    """Averages over pairs of neighbouring cells, along every axis."""
+    for axis in range(rho.ndim):
+        even = [slice(None)] * rho.ndim
+        odd = [slice(None)] * rho.ndim
+        even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
+        rho = 0.5 * (rho[tuple(even)] + rho[tuple(odd)])
+    return rho
+
+
+def _dataset(rows: list[dict[str, float]], times: Array, attrs: dict[str, object]) -> xr.Dataset:
+    long_names = {
+        "l1": "L1 error of the cell averages",
+        "linf": "largest error of a cell average",
+        "prediction": "root mean squared error of the prediction",
+    }
+    return xr.Dataset(
+        {
+            name: ("time", np.array([row[name] for row in rows]), {"long_name": long_names[name]})
+            for name in rows[0]
+        },
+        coords={"time": times},
+        attrs=attrs,
+    )
