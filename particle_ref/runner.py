@@ -18,7 +18,6 @@ from particle_ref.methods.method import Method
 from particle_ref.problem import Array, Problem
 from particle_ref.spaces import Space
 
-
 LONGEST_NAME = 300
 
 
