@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numba
@@ -109,7 +109,9 @@ class Recorder:
             for name, axis in self.flow.grid.axes.items()
         }
 
-    def dataset(self, steps: int, rejected: int, wall_mass: float) -> xr.Dataset:
+    def dataset(
+        self, steps: int, rejected: int, wall_mass: float, limited: Mapping[str, int]
+    ) -> xr.Dataset:
         """The run so far."""
         flow, problem = self.flow, self.flow.problem
         dims = {
@@ -138,7 +140,8 @@ class Recorder:
             data,
             coords={"time": ("time", times)} | self.coordinates(),
             attrs=self.provenance()
-            | {"steps": steps, "steps_repeated": rejected, "largest_wall_mass": wall_mass},
+            | {"steps": steps, "steps_repeated": rejected, "largest_wall_mass": wall_mass}
+            | {f"limited_{name}": count for name, count in limited.items()},
         )
 
     def provenance(self) -> dict[str, Any]:

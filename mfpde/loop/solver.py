@@ -221,7 +221,8 @@ class Loop:
 
     def finish(self, recorder: Recorder) -> xr.Dataset:
         """The recorder's dataset with the loop's counts."""
-        return recorder.dataset(self.state.step, self.rejected, self.wall_mass)
+        limited = getattr(self.stepper, "limited", {})
+        return recorder.dataset(self.state.step, self.rejected, self.wall_mass, limited)
 
 
 def resting_risk(problem: Problem | KernelProblem) -> float:

@@ -153,14 +153,15 @@ class SemiLagrangian:
         return self.pace.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
-        start = Density(rho, [False] * rho.ndim, {c: [0.0, 0.0] for c in self.flow.grid.coords})
+        nothing = dict.fromkeys(self.flow.grid.coords, (0.0, 0.0))
+        start = Density(rho, [False] * rho.ndim, field, nothing)
         if self.dt is not None:
-            return self.finished(self.split(start, dt), field, 0.0)
+            return self.finished(self.split(start, dt), 0.0)
         whole = self.split(start, dt)
         halves = self.split(self.split(start, 0.5 * dt), 0.5 * dt)
         difference = np.abs(halves.values - whole.values)
         error = float(np.vdot(difference, self.flow.volumes)) / 3.0  # of the halves, order 2
-        return self.finished(halves, field, self.judged(error, dt))
+        return self.finished(halves, self.judged(error, dt))
 
     def split(self, density: Density, dt: float) -> Density:
         """One splitting step from averages to averages."""
@@ -192,10 +193,9 @@ class SemiLagrangian:
         pace.refused.clear()
         return 0.0
 
-    def finished(self, density: Density, field: Field, error: float) -> Step:
-        """The step's outcome; what left through walls took the potential there along."""
+    def finished(self, density: Density, error: float) -> Step:
+        """The step's outcome; limiters count where it is not refused."""
         if error <= 1.0:
             for name, count in density.limited.items():
                 self.limited[name] += count
-        escaped = {c: (low, high) for c, (low, high) in density.escaped.items()}
-        return Step(density.values, escaped, 0.0, error)
+        return Step(density.values, density.escaped, density.carried, error)

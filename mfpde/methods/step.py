@@ -36,7 +36,10 @@ class Step:
 
 
 class Stepper(Protocol):
-    """A method bound to a flow."""
+    """A method bound to a flow.
+
+    It may hold ``limited``: how often its limiters acted, by their names; the run records it.
+    """
 
     def longest(self, rho: Array, field: Field) -> float:
         """The longest step that keeps the method's promises from here; may be inf."""

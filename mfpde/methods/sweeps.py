@@ -10,7 +10,8 @@ everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from mfpde.errors import InvalidInput
 from mfpde.flows.quadrature import converted
 from mfpde.flows.table import FeatureTable
-from mfpde.flows.wasserstein import WassersteinFlow
+from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import tensor_points
 from mfpde.kernels.moments import moments
@@ -29,22 +30,30 @@ from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kink
 from mfpde.methods.residual import Drive
 from mfpde.problems.problem import Array, Problem
 
+UNSEEN = 1e-18  # mass too little to ask what energy it has
 
-@dataclass
+
+@dataclass(frozen=True)
 class Density:
     """A density under way.
 
     Attributes:
         values: of the grid's shape.
         pointwise: per axis, whether ``values`` are point values along it, or averages.
-        escaped: mass that left, by coordinate: [lower wall, upper wall].
+        field: what the density exerted when the step began.
+        escaped: mass that left, by coordinate: (lower wall, upper wall).
+        carried: the energy it took along, by that field.
         limited: how often the remap and the conversions had to keep the sign.
     """
 
     values: Array
     pointwise: list[bool]
-    escaped: dict[str, list[float]]
-    limited: dict[str, int] = field(default_factory=lambda: {"remaps": 0, "conversions": 0})
+    field: Field
+    escaped: dict[str, tuple[float, float]]
+    carried: float = 0.0
+    limited: dict[str, int] = dataclass_field(
+        default_factory=lambda: {"remaps": 0, "conversions": 0}
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ class Sweeps:
                 wall = self.flow.walls[self.names[j]]
                 values, count = converted(values, j, wall, self.order, to_points=wanted)
                 limited["conversions"] += count
-        return Density(values, pointwise, density.escaped, limited)
+        return replace(density, values=values, pointwise=pointwise, limited=limited)
 
     def observed(self, density: Density) -> tuple[Array, Array]:
         """Moments ∫a^m ρ da (3, N_v), m = 0, 1, 2, as masses at the points, and the prediction."""
@@ -180,11 +189,18 @@ class Sweeps:
         wall = WALL[self.flow.walls[name]]
         count = remap(view, feet, self.table, wall, axis_view(values, k), out)
         cell = float(np.prod([axis.widths[0] for axis in self.axes]))
-        escaped = {c: list(pair) for c, pair in start.escaped.items()}
-        escaped[name][0] += cell * float(out[0].sum())
-        escaped[name][1] += cell * float(out[1].sum())
-        limited = start.limited | {"remaps": start.limited["remaps"] + count}
-        return Density(values, start.pointwise, escaped, limited)
+        low, high = (cell * float(end.sum()) for end in out)
+        before, carried = start.escaped[name], start.carried
+        if low + high > UNSEEN:
+            V = axis_view(start.field.potential, k)
+            carried += cell * float(np.vdot(out[0], V[:, 0]) + np.vdot(out[1], V[:, -1]))
+        return replace(
+            start,
+            values=values,
+            escaped=start.escaped | {name: (before[0] + low, before[1] + high)},
+            carried=carried,
+            limited=start.limited | {"remaps": start.limited["remaps"] + count},
+        )
 
     def steepest(self, prediction: Array) -> float:
         """The largest curvature of the loss."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -250,6 +250,12 @@ CASES: dict[str, Case] = {
     ),
     "X1 3-D": gaussian_case(
         PLANE_DATA, Normal.isotropic([0.2, 0.3, -0.1], 0.7), half=4.0, horizon=0.3
+    ),
+    "X1 3-D ridge": gaussian_case(
+        replace(PLANE_DATA, ridge=(0.4, 0.2)),
+        Normal.isotropic([0.2, 0.3, -0.1], 0.7),
+        half=4.0,
+        horizon=0.3,
     ),
     "X2": quadratic_neurons(horizon=0.3),
     "X4": cosine_torus(horizon=4.0),
