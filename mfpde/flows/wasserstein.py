@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from mfpde.flows.agreement import resolved_walls
+from mfpde.flows.gradient import has_smooth_gradient, squared_gradient
 from mfpde.flows.initial import cell_averages
 from mfpde.flows.interaction import interaction_of
 from mfpde.flows.quadrature import CENTRES, point_values
@@ -67,6 +68,11 @@ class WassersteinFlow:
         self.start, self.outside = cell_averages(problem.initial, grid)
         self.penalty = problem.penalty.value(grid.points()).reshape(grid.shape)
         self.penalty_masses = self.penalty * self.volumes
+        self.takes_gradients = (
+            quadrature > CENTRES
+            and has_smooth_gradient(problem)
+            and "closed" not in self.walls.values()
+        )
         self.interaction = interaction_of(problem, grid, tuple(self.walls.values()))
 
     def field(self, rho: Array) -> Field:
@@ -89,11 +95,15 @@ class WassersteinFlow:
         return float(np.vdot(rho, self.volumes))
 
     def dissipation(self, rho: Array, field: Field) -> float:
-        """∫|∇V|²dρ: in every cell the mean square of a velocity linear between its faces, per axis.
+        """∫|∇V|²dρ, by the flow's own quadrature.
 
-        Of order 2 where V is smooth. Where both faces push into the cell, mass rests: in a kink
-        of V, or against a closed wall.
+        Of order 2: in every cell the mean square of a velocity linear between its faces, per axis.
+        Where both faces push into the cell, mass rests: in a kink of V, or against a closed wall.
+        Quadratures of higher order take ∇V itself, where it exists and no wall stops it.
         """
+        if self.takes_gradients:
+            squares = squared_gradient(self.problem, self.grid, field.response)  # type: ignore[arg-type]
+            return float(np.vdot(squares * self.volumes, self.point_values(rho)))
         total = 0.0
         for k, (name, axis) in enumerate(self.grid.axes.items()):
             u = self.drops(field.potential, k, name) / along(axis.distances, k, rho.ndim)

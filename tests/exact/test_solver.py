@@ -25,6 +25,7 @@ L1_BOUND = {  # of muscl on CELLS at the end: some 10 % above what it reaches
     "X1 case A": 1.6e-2,
     "X1 ridge": 1.8e-3,
     "X1 3-D": 5.5e-3,
+    "X1 3-D ridge": 5.2e-3,
     "X2": 2.2e-4,
     "X4": 7.5e-5,
     "X12 bowl": 8e-4,

@@ -80,6 +80,38 @@ def test_mass_pressed_on_a_wall_does_not_dissipate(cells):
     assert abs(float(run.dissipation[2]) / -rate - 1) < 0.02
 
 
+@pytest.mark.parametrize("output_weight", [True, False])
+def test_dissipation_of_a_high_order_quadrature(output_weight):
+    """dF/dt of runs at high order, and |∇V|² against differences of V between the centres."""
+    x = np.linspace(-2, 2, 9)
+    problem = mf.two_layer(
+        x,
+        np.sin(1.5 * x),
+        penalty=mf.ridge(0.2),
+        output_weight=output_weight,
+        bias=not output_weight,
+        initial=mf.gaussian(0.3, 0.5),
+    )
+    axis = mf.uniform(-4, 4, 64)
+    grid = mf.Grid(**dict.fromkeys(problem.coords, axis))
+    method = mf.semi_lagrangian(9, dt=0.1, composed=True)
+    run = mf.solve(problem, grid, method, times=[0.0, 0.45, 0.5, 0.55])
+    rate = float(run.energy[3] - run.energy[1]) / 0.1
+    curved = (0.05**2 / 6) * 5 * abs(rate)  # of the central difference
+    assert abs(float(run.dissipation[2]) + rate) < curved
+    order_two = mf.WassersteinFlow(problem, grid)
+    low = order_two.dissipation(run.rho[2].values, order_two.field(run.rho[2].values))
+    assert 1e-5 < abs(low / float(run.dissipation[2]) - 1) < 2e-2
+    points, masses = mf.as_measure(run.isel(time=2))
+    slope = problem.loss.slope(run.prediction[2].values)
+    v, a = (points[:, 1:], points[:, 0]) if output_weight else (points, np.ones(len(points)))
+    gradient = 0.2 * points
+    if output_weight:
+        gradient[:, 0] += problem.phi(v) @ slope
+    gradient[:, int(output_weight) :] += a[:, None] * (slope @ problem.dphi(v))
+    assert masses @ (gradient**2).sum(axis=1) == pytest.approx(float(run.dissipation[2]), rel=1e-12)
+
+
 def test_mass_counts_volumes():
     flow = world(WORLDS["open × interval"])
     assert_allclose(flow.mass(np.ones(flow.grid.shape)), 2.3 * 1.3, rtol=1e-14)
