@@ -32,6 +32,7 @@ def test_the_example_finds_what_it_says(session: dict) -> None:
     assert abs(float((run.mass + run.escaped)[-1]) - 1) < 1e-12
     assert 1e-4 < float(gap.prediction_gap[-1]) < 3e-2  # sampling by 1000 neurons
     assert float(own.prediction_gap[-1]) < 1e-3
+    assert 1e-6 < float(session["error"].l1[-1]) < 1e-3
 
 
 def test_the_recipes_work(session: dict) -> None:
