@@ -12,7 +12,7 @@ import numpy as np
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.tiles import PERIODIC
 
-ADVANCE = 0.05  # the largest |v'|·dτ of one Runge–Kutta step
+ADVANCE = 0.1  # the largest |v'|·dτ of one Runge–Kutta step
 
 
 def _local_polynomials(v, table, wall, coefficients):  # type: ignore[no-untyped-def]

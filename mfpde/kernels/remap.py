@@ -72,7 +72,7 @@ def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, ne
             total = (total + b[q]) * xi
             upper += (q + 1) * b[q]
         high[f] = total if xi < 1.0 else source[start + s]  # at a wall, to the last bit
-        if min(b[0], upper) < 0.0:
+        if 0.0 < xi < 1.0 and min(b[0], upper) < 0.0:
             rough[j % N] = True
     # cells in which the polynomial is no distribution of mass
     for f in range(N + 1):

@@ -75,8 +75,8 @@ class SmoothFlow:
     def feet(self, start: Array, multipliers: Array, dt: float) -> Array:
         """Feet (multipliers, outer, N + 1, inner) from ``start`` (N + 1,), all in cells."""
         taus = dt * multipliers
-        longest, steepest = np.abs(taus).max(), np.abs(np.diff(self.v, axis=1)).max()
-        count = node_count(float(longest * steepest))
+        longest = float(np.abs(taus).max()) or 1.0
+        count = node_count(longest * float(np.abs(np.diff(self.v, axis=1)).max()))
         if count < len(taus):
             x, weights = chebyshev(count)
             traced = self.traced(start, longest * x).reshape(len(x), -1)

@@ -10,7 +10,7 @@ remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,7 +28,8 @@ CORRECTIONS = 2  # sweeps repeated in a composed step: asymmetry of order dt⁵
 GROW, SHRINK, SAFETY = 2.0, 0.2, 0.9
 FIRST = 0.2  # of 1/stiffness, the first step tried
 ROUND_OFF = 1e-13  # of an L1 difference
-STUBBORN = 0.2  # of an error left after two halvings: splitting leaves 1/64, remaps 1/4 or more
+STUBBORN = 0.35  # of an error left by half the step: splitting leaves 1/8, a remap 1/2 or more
+SATURATED = 0.1  # an L1 error above which densities have parted: no telling what it comes from
 MARGIN = 1.5  # above the remap's own error before a step is refused again
 
 
@@ -118,13 +119,18 @@ class Pace:
 
     Attributes:
         dt: the next step.
-        floor: error per time that shorter steps do not lower: the remap's, not splitting's.
-        refused: errors of the refused tries of the step in hand, each half as long as the last.
+        refused: error of the step in hand when it was tried at twice the length; inf before that.
+        floor, at: an error that was the remap's, not splitting's, and the step it was seen at.
     """
 
     dt: float
+    refused: float = np.inf
     floor: float = 0.0
-    refused: list[float] = field(default_factory=list)
+    at: float = np.inf
+
+    def remap_error(self, dt: float) -> float:
+        """What the remap may add in a step: as much as before, or as much per time."""
+        return self.floor * max(1.0, dt / self.at)
 
 
 class SemiLagrangian:
@@ -175,22 +181,23 @@ class SemiLagrangian:
     def judged(self, error: float, dt: float) -> float:
         """The error over what dt allows; above 1 the loop repeats with half the step.
 
-        An error that two halvings hardly lower is the remap's, not splitting's: shorter steps would
-        only add to it. It is let pass, at the length first tried, until it grows.
+        An error that half the step hardly lowers is the remap's, not splitting's: shorter steps
+        would only add to it. It is let pass, until it grows.
         """
-        pace = self.pace
-        allowed = max(self.tolerance * dt, MARGIN * pace.floor * dt, ROUND_OFF)
-        if error <= allowed:
-            factor = SAFETY * np.sqrt(allowed / max(error, ROUND_OFF))  # error ∝ dt³, allowed ∝ dt
-            pace.dt = dt * float(np.clip(factor, SHRINK, GROW))
-            pace.floor = min(pace.floor, error / dt)
-        elif len(pace.refused) < 2 or error < STUBBORN * pace.refused[-2]:
-            pace.refused.append(error)
+        pace, tolerated = self.pace, self.tolerance * dt
+        allowed = max(tolerated, MARGIN * pace.remap_error(dt), ROUND_OFF)
+        if STUBBORN * pace.refused < error < SATURATED:
+            pace.dt, pace.floor, pace.at = 2.0 * dt, error, dt
+        elif error > allowed:
+            pace.refused = error
             return error / allowed
         else:
-            pace.dt = 4.0 * dt
-            pace.floor = pace.refused[-2] / pace.dt
-        pace.refused.clear()
+            factor = SAFETY * np.sqrt(allowed / max(error, ROUND_OFF))  # error ∝ dt³, allowed ∝ dt
+            least = SHRINK if allowed == tolerated else 1.0
+            pace.dt = dt * float(np.clip(factor, least, GROW))
+            if error < pace.remap_error(dt):
+                pace.floor, pace.at = error, dt
+        pace.refused = np.inf
         return 0.0
 
     def finished(self, density: Density, error: float) -> Step:
