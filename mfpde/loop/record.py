@@ -157,6 +157,7 @@ class Recorder:
             "grid": repr(self.flow.grid),
             "method": self.method.call,
             "order": self.method.order,
+            "order_in_time": self.method.order_in_time or self.method.order,
             "quadrature": self.flow.quadrature,
             "energy_promise": self.method.promise,
             "entropy": self.flow.problem.entropy,

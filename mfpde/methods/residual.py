@@ -80,6 +80,8 @@ class Drive:
 
         start = np.concatenate([f, np.zeros(n)])
         path = solve_ivp(rates, (0.0, dt), start, method="DOP853", rtol=1e-12, atol=1e-14)
+        if not path.success:
+            return np.full(n, np.nan)  # the loop refuses the step
         return path.y[n:, -1]
 
 

@@ -11,6 +11,7 @@ remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +29,8 @@ CORRECTIONS = 2  # sweeps repeated in a composed step: asymmetry of order dt⁵
 GROW, SHRINK, SAFETY = 2.0, 0.2, 0.9
 FIRST = 0.2  # of 1/stiffness, the first step tried
 ROUND_OFF = 1e-13  # of an L1 difference
+RELAXATIONS = 100.0  # times 1/stiffness in one step at most: the cost of a step grows with it
+FOLDS = 20.0  # e-foldings by which a ridge may contract in one step
 STUBBORN = 0.35  # of an error left by half the step: splitting leaves 1/8, a remap 1/2 or more
 SATURATED = 0.1  # an L1 error above which densities have parted: no telling what it comes from
 MARGIN = 1.5  # above the remap's own error before a step is refused again
@@ -45,9 +48,13 @@ def semi_lagrangian(
         order: of the remap, 5, 7 or 9.
         dt: fixed step; None controls the step by comparing it with two half steps.
         tolerance: L1 error of the density per unit of time that splitting may add, where ``dt`` is
-            None.
+            None. What the remap adds on a coarse grid no step can cure: such steps are let pass and
+            counted in the run's ``limited_tolerance``.
         composed: order 4 in time by Suzuki's composition; smooth features without |a| only, and
             with a fixed ``dt``.
+
+    With |a| the density is rough at a = 0, where the scheme is of first order; a cell centred there
+    (an odd number of cells on a symmetric axis) keeps what rests at 0 in one cell.
 
     Raises:
         InvalidInput: for another order, or values that are not positive; on solving, where features
@@ -68,10 +75,11 @@ def semi_lagrangian(
         name="semi_lagrangian",
         order=float(order),
         parameters=parameters,
-        limit="no step limit",
+        limit="steps by accuracy alone",
         promise="order",
         begin=lambda flow: SemiLagrangian(flow, order, dt, tolerance, composed),
         quadrature=order,
+        order_in_time=4.0 if composed else 2.0,
     )
 
 
@@ -110,7 +118,18 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
 
 def declared(problem: Problem) -> bool:
     """Whether features say that they are smooth, by a second derivative, or piecewise linear."""
-    return problem.d2phi is not None or bool(problem.activation and problem.activation.kinks)
+    return problem.d2phi is not None or bool(problem.activation and is_linear_between(problem))
+
+
+def is_linear_between(problem: Problem) -> bool:
+    """Whether the activation has kinks, and its slope is constant between them, as far as seen."""
+    activation = problem.activation
+    if activation is None or activation.slope is None or not activation.kinks:
+        return False
+    ends = [-np.inf, *activation.kinks, np.inf]
+    z = np.concatenate([-np.logspace(2, -2, 40), np.logspace(-2, 2, 40)])
+    pieces = [z[(z > low) & (z < high)] for low, high in pairwise(ends)]
+    return all(np.ptp(activation.slope(piece)) < 1e-12 for piece in pieces if piece.size)
 
 
 @dataclass
@@ -119,14 +138,22 @@ class Pace:
 
     Attributes:
         dt: the next step.
+        first: what the step in hand was tried at first; the loop cuts it short of ``dt`` to land
+            on an instant, which says nothing of the step after.
         refused: error of the step in hand when it was tried at twice the length; inf before that.
         floor, at: an error that was the remap's, not splitting's, and the step it was seen at.
     """
 
     dt: float
+    first: float = 0.0
     refused: float = np.inf
     floor: float = 0.0
     at: float = np.inf
+
+    def follow(self, dt: float) -> None:
+        """Set the next step; a step that was cut short does not lower it."""
+        cut = self.first < 0.99 * self.dt
+        self.dt = max(dt, self.dt) if cut else dt
 
     def remap_error(self, dt: float) -> float:
         """What the remap may add in a step: as much as before, or as much per time."""
@@ -151,18 +178,21 @@ class SemiLagrangian:
                 "composed=False",
             )
         self.pace = Pace(np.inf if dt is None else dt)
-        self.limited = {"remaps": 0, "conversions": 0}
+        self.limited = {"remaps": 0, "conversions": 0, "tolerance": 0}
 
     def longest(self, rho: Array, field: Field) -> float:
         if self.dt is None and not np.isfinite(self.pace.dt):
             self.pace.dt = FIRST / field.stiffness if field.stiffness > 0 else 1.0
-        return self.pace.dt
+        self.pace.first, self.pace.refused = 0.0, np.inf
+        fastest = max(field.stiffness / RELAXATIONS, float(self.sweeps.drift.mu.max()) / FOLDS)
+        return min(self.pace.dt, 1.0 / fastest) if fastest > 0 else self.pace.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         nothing = dict.fromkeys(self.flow.grid.coords, (0.0, 0.0))
         start = Density(rho, [False] * rho.ndim, field, nothing)
         if self.dt is not None:
             return self.finished(self.split(start, dt), 0.0)
+        self.pace.first = self.pace.first or dt
         whole = self.split(start, dt)
         halves = self.split(self.split(start, 0.5 * dt), 0.5 * dt)
         difference = np.abs(halves.values - whole.values)
@@ -187,14 +217,16 @@ class SemiLagrangian:
         pace, tolerated = self.pace, self.tolerance * dt
         allowed = max(tolerated, MARGIN * pace.remap_error(dt), ROUND_OFF)
         if STUBBORN * pace.refused < error < SATURATED:
-            pace.dt, pace.floor, pace.at = 2.0 * dt, error, dt
+            pace.follow(2.0 * dt)
+            pace.floor, pace.at = error, dt
+            self.limited["tolerance"] += 1
         elif error > allowed:
             pace.refused = error
             return error / allowed
         else:
             factor = SAFETY * np.sqrt(allowed / max(error, ROUND_OFF))  # error ∝ dt³, allowed ∝ dt
             least = SHRINK if allowed == tolerated else 1.0
-            pace.dt = dt * float(np.clip(factor, least, GROW))
+            pace.follow(dt * float(np.clip(factor, least, GROW)))
             if error < pace.remap_error(dt):
                 pace.floor, pace.at = error, dt
         pace.refused = np.inf

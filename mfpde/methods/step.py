@@ -61,6 +61,7 @@ class Method:
             (it never rises), "order" (it follows the flow to the method's order), or "none".
         begin: binds the method to a flow.
         quadrature: order of the masses that prediction and energy are made of.
+        order_in_time: where it is not that in space, as steps do not shrink with the cells.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Method:
     promise: Promise
     begin: Callable[[WassersteinFlow], Stepper]
     quadrature: int = CENTRES
+    order_in_time: float | None = None
 
     @property
     def call(self) -> str:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from exact.cases import CASES
 from exact.solutions import Array, CosineTorus, Normal, poisson_kernel
 from orders.observed import observed_orders
@@ -187,3 +188,19 @@ def test_muscl_is_of_order_two_on_the_tanh_problem() -> None:
         order = observed_orders([float(e[name][0]) for e in errors], cells)
         np.testing.assert_allclose(order, 2.0, rtol=0, atol=0.3)
     assert errors[-1].l1[0] < 5e-3
+
+
+def test_richardson_of_split_steps_needs_half_the_steps_and_has_their_order() -> None:
+    x = np.linspace(-2, 2, 16)
+    problem = mf.two_layer(x, np.sin(2 * x), initial=mf.gaussian(0, 0.6))
+
+    def run(cells: int, dt: float) -> xr.Dataset:
+        axis = mf.uniform(-4, 4, cells)
+        return mf.solve(problem, mf.Grid(a=axis, w=axis), mf.semi_lagrangian(dt=dt), [1.0])
+
+    fine = run(128, 0.125)
+    estimate = float(mf.estimated_error(fine, run(64, 0.25)).l1[0])
+    true = float(mf.true_error(fine, pr.Truth(problem, 1.0, tolerance=1e-9)).l1[0])
+    assert 0.5 < estimate / true < 2
+    with pytest.raises(mf.InvalidInput, match="steps"):
+        mf.estimated_error(fine, run(64, 0.125))

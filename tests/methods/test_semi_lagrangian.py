@@ -262,3 +262,47 @@ def test_composition_and_kinks_do_not_go_together():
     ):
         with pytest.raises(InvalidInput, match="composed"):
             mf.solve(problem, square(8, 16), mf.semi_lagrangian(dt=0.1, composed=True), times=[0.0])
+
+
+def test_a_short_interval_between_instants_does_not_slow_the_rest():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    plain = mf.solve(problem, square(4, 48), times=[0, 1.0])
+    cut = mf.solve(problem, square(4, 48), times=[0, 1e-10, 1e-5, 1.0])
+    assert cut.attrs["steps"] <= plain.attrs["steps"] + 4
+
+
+def test_endless_times_come_to_rest():
+    problem = mf.two_layer(X, Y, penalty=mf.ridge(0.5), initial=mf.gaussian(0, 0.5))
+    for method in (mf.semi_lagrangian(), mf.semi_lagrangian(dt=1e4)):
+        run = mf.solve(problem, square(4, 20), method, times=[0, 3e3], escaped_tolerance=1)
+        assert np.isfinite(run.rho).all()
+        assert abs(float((run.mass + run.escaped)[-1]) - 1) < 1e-12
+
+
+def test_penalties_that_differ_far_out_are_seen():
+    def barrier(points):
+        return 50 * np.maximum(np.abs(points[:, 0]) - 3.5, 0) ** 2
+
+    def slope(points):
+        beyond = np.maximum(np.abs(points[:, :1]) - 3.5, 0) * np.sign(points[:, :1])
+        return np.hstack([100 * beyond, np.zeros_like(beyond)])
+
+    problem = mf.two_layer(X, Y, penalty=mf.Penalty(barrier, slope), initial=LAW)
+    assert mf.solve(problem, square(4, 16), times=[0.0]).attrs["method"].startswith("muscl")
+
+
+def test_kinks_between_curves_are_not_piecewise_linear():
+    bent = mf.Activation(
+        lambda z: np.abs(z) + z**2 / 2, lambda z: np.sign(z) + z, name="bent", kinks=(0.0,)
+    )
+    problem = mf.two_layer(X, Y, bent, initial=LAW)
+    with pytest.raises(InvalidInput, match="piecewise linear"):
+        mf.solve(problem, square(4, 16), mf.semi_lagrangian(), times=[0.0])
+
+
+def test_a_tolerance_below_the_remaps_own_error_is_told():
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.4))
+    coarse = mf.solve(problem, square(4, 20), mf.semi_lagrangian(tolerance=1e-7), times=[1.0])
+    assert coarse.attrs["limited_tolerance"] > 0
+    fine = mf.solve(problem, square(4, 96), mf.semi_lagrangian(9, tolerance=1e-4), times=[1.0])
+    assert fine.attrs["limited_tolerance"] == 0
