@@ -79,7 +79,10 @@ def _derivatives(activation: Activation) -> Callable[[Array], tuple[Array, Array
     if (of_value := DERIVATIVES_OF_VALUE.get(value)) is not None:
         return lambda z: of_value(value(z))
     if slope is None or curvature is None:
-        raise _not_smooth(f"the activation {activation!r} has no curvature", "a smooth activation")
+        raise _not_smooth(
+            f"the activation {activation!r} has no curvature",
+            "Activation(value, slope, curvature); those with kinks have none",
+        )
     return lambda z: (value(z), slope(z), curvature(z))
 
 

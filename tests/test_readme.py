@@ -33,6 +33,7 @@ def test_the_example_finds_what_it_says(session: dict) -> None:
     assert 1e-4 < float(gap.prediction_gap[-1]) < 3e-2  # sampling by 1000 neurons
     assert float(own.prediction_gap[-1]) < 1e-3
     assert 1e-6 < float(session["error"].l1[-1]) < 1e-3
+    assert 1e-5 < float(session["estimate"].l1[-1]) < 1e-2
 
 
 def test_the_recipes_work(session: dict) -> None:

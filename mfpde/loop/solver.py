@@ -284,7 +284,11 @@ def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | No
     """The caller's method, or the one that suits the problem."""
     check_steppable(problem)
     if method is not None and not isinstance(method, Method):
-        raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl() or mf.upwind()")
+        raise InvalidInput(
+            f"method = {method!r} is not a method",
+            "a method is what its constructor returns, called",
+            "mf.semi_lagrangian(), mf.muscl() or mf.upwind()",
+        )
     if method is not None:
         return method
     suits = isinstance(problem, Problem) and declared(problem)

@@ -66,6 +66,12 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
     InvalidInput
         If the Dataset holds no densities over time, or ``nodes`` is less than 1.
     """
+    if not hasattr(truth, "density"):
+        raise InvalidInput(
+            f"{type(truth).__name__} is no truth",
+            "true_error takes a run, then an object with density(points, t) and prediction(t)",
+            "mf.true_error(run, pr.Truth(problem, horizon=…))",
+        )
     _check_run(run)
     if nodes < 1:
         raise InvalidInput(f"nodes = {nodes}", "a quadrature rule has at least one node")
@@ -89,6 +95,9 @@ def estimated_error(run: xr.Dataset, coarser: xr.Dataset) -> xr.Dataset:
     (run - coarser) / (2^p - 1) is minus the error of ``run``, to leading order. p is the run's
     order in space, or its order in time if that is lower. Averages are compared on the coarser
     cells.
+
+    Where a method's order in time is the lower and the coarser run's error is mostly the grid's,
+    that p overstates the error, by a factor of several: repeat on the next pair of grids.
 
     This holds where both grids resolve the density and time steps shrink with the cells: flux
     methods see to it, ``semi_lagrangian`` needs half the ``dt`` on half the cells. It is an
@@ -155,6 +164,8 @@ def _volumes(run: xr.Dataset) -> Array:
 
 
 def _check_run(run: xr.Dataset) -> None:
+    if not isinstance(run, xr.Dataset):
+        raise InvalidInput(f"{type(run).__name__} is not a run", "it is what mf.solve returned")
     if "rho" not in run or "time" not in run.dims:
         raise InvalidInput(
             "this Dataset holds no densities over time",
@@ -199,7 +210,7 @@ def _order_of_pair(run: xr.Dataset, coarser: xr.Dataset) -> float:
         raise InvalidInput(
             f"the runs took {steps} and {fewer} steps",
             "an error in time that is the same in both does not show in their difference",
-            "twice the dt for the coarser run",
+            "mf.semi_lagrangian(dt=h) on the finer grid, dt=2*h on the coarser",
         )
     return min(space, time)
 

@@ -79,4 +79,5 @@ class Method:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
     def __repr__(self) -> str:
-        return f"{self.call}: order {self.order:g}, {self.limit}, energy {self.promise}"
+        in_time = f", {self.order_in_time:g} in time" if self.order_in_time else ""
+        return f"{self.call}: order {self.order:g}{in_time}, {self.limit}, energy {self.promise}"

@@ -172,3 +172,8 @@ def test_runs_that_are_no_pair_are_refused() -> None:
             mf.estimated_error(fine, other)
     with pytest.raises(InvalidInput, match="methods"):
         mf.estimated_error(fine.drop_attrs(), coarse.drop_attrs())
+
+
+def test_a_run_is_no_truth() -> None:
+    with pytest.raises(InvalidInput, match="is no truth"):
+        mf.true_error(xr.Dataset(), object())

@@ -217,6 +217,8 @@ REFUSED = {
     "order": lambda: mf.semi_lagrangian(6),
     "dt": lambda: mf.semi_lagrangian(dt=0.0),
     "tolerance": lambda: mf.semi_lagrangian(tolerance=2.0),
+    "number between": lambda: mf.semi_lagrangian(tolerance="small"),
+    "chooses the step": lambda: mf.semi_lagrangian(dt=0.1, tolerance=1e-3),
     "without dt": lambda: mf.semi_lagrangian(composed=True),
 }
 
