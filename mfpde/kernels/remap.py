@@ -21,6 +21,7 @@ from mfpde.kernels.tiles import CLOSED, PERIODIC
 from mfpde.kernels.transport import MC, limited
 
 ABREAST = 16
+ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
 
 
 def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, new):  # type: ignore[no-untyped-def]
@@ -39,6 +40,9 @@ def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, ne
             wrapped[j] = line[(j - r) % N]
     for f in range(N + 1):
         x = feet[f]
+        whole = np.rint(x)
+        if abs(x - whole) <= ROUNDING * N:
+            x = whole
         if wall != PERIODIC:
             x = min(max(x, 0.0), float(N))
         if wall == CLOSED and f == 0:

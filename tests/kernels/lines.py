@@ -78,7 +78,8 @@ def switched(
     view = np.ascontiguousarray(values, dtype=float)[None, :, None]
     new = np.full_like(view, np.nan)
     weights = switch_weights(order)[0 if to_points else 1]
-    return new[0, :, 0], switch(view, weights, WALL[wall], limit, new)
+    limited = switch(view, weights, WALL[wall], limit, new)
+    return new[0, :, 0], limited
 
 
 @st.composite
