@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.flows.interaction import LiftedFeatures, PlainFeatures, steepest_curvature
 from mfpde.flows.quadrature import converted
 from mfpde.flows.table import FeatureTable
 from mfpde.flows.wasserstein import Field, WassersteinFlow
@@ -28,6 +29,7 @@ from mfpde.kernels.stencils import remap_table
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
 from mfpde.methods.residual import Drive
+from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array, Problem
 
 ROUNDING = 1e-12  # of a strength read off a gradient
@@ -81,8 +83,8 @@ class Sweeps:
         width = self.axes[0].widths[0] if problem.lifted else 1.0
         self.a, self.rows = a, width * np.stack([np.ones_like(a), a, a**2])
         self.volume = float(np.prod([axis.widths[0] for axis in self.axes_of_features]))
-        n, centres = len(problem.y), tuple(axis.centres for axis in self.axes_of_features)
-        self.features = FeatureTable(problem.phi, tensor_points(centres), n)
+        assert isinstance(flow.interaction, LiftedFeatures | PlainFeatures)
+        self.features = flow.interaction.table
         self.trace = self.features.squares(problem.weights)
         self.along = {
             k: Along(problem, self.axes_of_features, k - self.first)
@@ -105,7 +107,7 @@ class Sweeps:
         start, along = self.prepared(density, k), self.along[k]
         masses, prediction = self.observed(start)
         contracted = prediction - 0.5 * dt * self.drift.mu[k] * along.pull(masses)
-        mean = along.drive(self, masses).over(dt, contracted) / dt
+        mean = along.drive(self.problem.loss, masses, prediction).over(dt, contracted) / dt
         moved = self.move_weight(start, k, dt, mean)
         for _ in range(iterations):
             after = self.observed(moved)[1]
@@ -126,7 +128,7 @@ class Sweeps:
         drive = Drive(
             self.problem.loss,
             kernel=lambda slope: self.features.integrate(m0 * self.features.combine(slope)),
-            rate=float(m0 @ self.trace) * self.steepest(prediction),
+            rate=float(m0 @ self.trace) * steepest_curvature(self.problem.loss, prediction),
             decay=mu,
         )
         # S carries e^{−μ(dt − τ)}; a constant drift does the same over the step
@@ -206,13 +208,6 @@ class Sweeps:
             limited=start.limited | {"remaps": start.limited["remaps"] + count},
         )
 
-    def steepest(self, prediction: Array) -> float:
-        """The largest curvature of the loss."""
-        bound = self.problem.loss.smoothness
-        if bound is not None:
-            return bound
-        return float(np.max(self.problem.loss.curvature(prediction) / self.problem.weights))
-
 
 class Along:
     """What a move along one coordinate of the features needs: their slopes along it."""
@@ -232,13 +227,13 @@ class Along:
             at_faces = tuple(axes[j].edges if j == k else c for j, c in enumerate(centres))
             self.at_faces = FeatureTable(slopes, tensor_points(at_faces), n)
 
-    def drive(self, sweeps: Sweeps, masses: Array) -> Drive:
+    def drive(self, loss: BoundLoss, masses: Array, prediction: Array) -> Drive:
         """The prediction's equation while this coordinate moves: K_ij = ∫a² ∂_kψ_i ∂_kψ_j dρ."""
         table, second = self.at_centres, masses[2]
         return Drive(
-            sweeps.problem.loss,
+            loss,
             kernel=lambda slope: table.integrate(second * table.combine(slope)),
-            rate=float(second @ self.trace) * sweeps.steepest(table.integrate(masses[1])),
+            rate=float(second @ self.trace) * steepest_curvature(loss, prediction),
         )
 
     def pull(self, masses: Array) -> Array:
