@@ -9,6 +9,7 @@ from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure, estimated_error, true_error
 from mfpde.methods.muscl import muscl
+from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
@@ -82,6 +83,7 @@ __all__ = [
     "quadratic",
     "relu",
     "ridge",
+    "scharfetter_gummel",
     "semi_lagrangian",
     "shell",
     "sigmoid",

@@ -260,8 +260,7 @@ def run(
         chosen_loss = one_of("loss", loss, LOSSES)
         samples = samples_of(data, x or (), y, chosen_loss)
         problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
-        check_steppable(problem)
-        one_of("method", method, METHODS)
+        check_steppable(problem, one_of("method", method, METHODS)())
         widths = widths_of(particles or ["100 1000 10000"])
         folder = out or next_free(samples.name)
         with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:

@@ -76,6 +76,14 @@ class EnergyRise(NumericalStop):
     """The energy rose beyond what the method promises, even with shorter steps."""
 
 
+class EnergyMismatch(NumericalStop):
+    """The energy fell by other than what an exact method says that it dissipated."""
+
+
+class StepRefused(NumericalStop):
+    """The method could not make a step, however short."""
+
+
 class MassEscaped(NumericalStop):
     """More mass left the box than ``escaped_tolerance``; ``box`` is one that would do."""
 

@@ -30,7 +30,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "problems": (set(), {"numpy", "scipy.special"}),
     "grids": (set(), {"numpy"}),
     "kernels": (set(), {"numpy", "numba"}),
-    "flows": ({"problems", "grids", "kernels"}, {"numpy"}),
+    "flows": ({"problems", "grids", "kernels"}, {"numpy", "scipy.special"}),
     "methods": ({"flows", "grids", "kernels", "problems"}, {"numpy", "scipy"}),
     "loop": ({"flows", "methods", "grids", "problems"}, {"numpy", "xarray", "zarr"}),
     "measures": MEASURES,

@@ -33,10 +33,38 @@ def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, st
     for k, (name, axis) in enumerate(grid.axes.items()):
         check_geometry(name, axis, problem.domain[name])
         check_reach(name, float(low[k]), float(high[k]), problem.domain[name])
+    if problem.entropy > 0:
+        check_confinement(problem, grid)
     return {
         name: wall_of(axis, problem.domain[name], problem.entropy)
         for name, axis in grid.axes.items()
     }
+
+
+def check_confinement(problem: Problem | KernelProblem, grid: Grid) -> None:
+    """Raise InvalidInput where diffusing mass would spread along a line without end.
+
+    ∫ρ log ρ is not bounded below there, and no Gibbs state exists (Chizat 2022, arXiv:2202.01009,
+    assumes confinement); closed walls that the caller names make the box the domain.
+    """
+    confined = problem.penalty.confines(len(grid.coords))
+    for (name, axis), holds in zip(grid.axes.items(), confined, strict=True):
+        if axis.walls == "open":
+            raise InvalidInput(
+                f"axis {name} has open walls, and the problem entropy = {problem.entropy:g}",
+                "diffusion through a wall depends on the density beyond it, which is not known",
+                f'walls="closed" on {name}, or entropy=0.0',
+            )
+        free = problem.domain[name].kind in ("line", "half_line") and not holds
+        if free and axis.walls != "closed":
+            raise InvalidInput(
+                f"entropy = {problem.entropy:g}, and nothing confines {name}",
+                f"{problem.penalty!r} does not grow along it: diffusion spreads the mass without "
+                "end and there is no steady state",
+                "penalty=mf.ridge(0.1); or name closed walls to make the box the domain: "
+                f'{name}=mf.uniform({axis.low:g}, {axis.high:g}, {axis.cells}, walls="closed"); '
+                "or mf.Penalty(…, confines=…) if yours does grow",
+            )
 
 
 def check_reach(name: str, low: float, high: float, geometry: Geometry) -> None:

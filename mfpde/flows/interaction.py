@@ -8,6 +8,10 @@ of the discrete risk:
 - plain features Φ(θ): f = ∫Φ dρ, V = Φ·slope;
 - a kernel: R = ½∬Kρρ − ∫Fρ + const, V = Kρ − F.
 
+V_R is a fixed part (−F, or 0) and a part linear in the response z: the risk's slope, or Kρ. With
+the mean response of two densities, risk(ρ') − risk(ρ) = ∫V_R d(ρ' − ρ) exactly: the mean-value form
+of the chain rule, from which discrete energy laws are made.
+
 ``stiffness`` bounds how fast the observed residual can move: for the square loss r' = −M r with
 M_ij = ∫∇Φ_i·∇Φ_j dρ p_j, and trace M ≥ λ_max(M). It is linear in ρ.
 """
@@ -54,11 +58,27 @@ class Observation:
 class Interaction(Protocol):
     """One of the three structures above."""
 
-    def observe(self, rho: Array) -> Observation:
-        """Prediction and risk of cell averages ``rho`` of the grid's shape."""
+    @property
+    def fixed(self) -> Array | float:
+        """The part of V_R that no density moves, of the grid's shape or 0."""
 
-    def potential(self, seen: Observation) -> Array:
-        """V without the penalty at the cell centres, of the grid's shape."""
+    def observe(self, rho: Array) -> Observation:
+        """Prediction and risk of ``rho`` of the grid's shape."""
+
+    def exerted(self, response: Array) -> Array:
+        """V_R without its fixed part at the cell centres, linear in the response."""
+
+    def mean_response(self, before: Observation, after: Observation, theta: float = 0.5) -> Array:
+        """A response between two densities' own: (2 − 2θ) times the mean, (2θ − 1) the later one.
+
+        At θ = ½ its potential does exactly the work risk(after) − risk(before); at θ = 1 it is the
+        later response, and does more by the risk's Bregman distance.
+        """
+
+    def mean_change(
+        self, before: Observation, after: Observation, change: Array, theta: float = 0.5
+    ) -> Array:
+        """The derivative of ``mean_response`` as the later density moves along ``change``."""
 
 
 def interaction_of(
@@ -85,6 +105,7 @@ class LiftedFeatures:
         self.cells = tensor_points(widths).prod(axis=1)  # (N_v,) volumes
         self.table = FeatureTable(problem.phi, points, len(problem.y))
         self.rows = first.widths * np.stack([np.ones_like(self.a), self.a, self.a**2])
+        self.fixed = 0.0
         # |∇Φ_i|² = ψ_i² + a²|∇ψ_i|², summed over samples with weights p_i
         self.values = self.table.squares(problem.weights)
         self.slopes = drop_squares(problem, others, walls[1:])
@@ -96,16 +117,24 @@ class LiftedFeatures:
             self.loss, prediction, float(m0 @ self.values + m2 @ self.slopes)
         )
 
-    def potential(self, seen: Observation) -> Array:
-        g = self.table.combine(seen.response)
-        return np.multiply.outer(self.a, g).reshape(self.shape)
+    def exerted(self, response: Array) -> Array:
+        return np.multiply.outer(self.a, self.table.combine(response)).reshape(self.shape)
+
+    def mean_response(self, before: Observation, after: Observation, theta: float = 0.5) -> Array:
+        return mean_slope(self.loss, before, after, theta)
+
+    def mean_change(
+        self, before: Observation, after: Observation, change: Array, theta: float = 0.5
+    ) -> Array:
+        _, m1, _ = moments(change.reshape(len(self.a), -1), self.rows) * self.cells
+        return mean_curvature(self.loss, before, after, theta) * self.table.integrate(m1)
 
 
 class PlainFeatures:
     """f = Σ_θ Φ(θ) ρ(θ), V = Φ·slope."""
 
     def __init__(self, problem: Problem, grid: Grid, walls: Sequence[str]) -> None:
-        self.loss, self.shape = problem.loss, grid.shape
+        self.loss, self.shape, self.fixed = problem.loss, grid.shape, 0.0
         self.volumes = grid.volumes.ravel()
         points = grid.points()
         self.table = FeatureTable(problem.phi, points, len(problem.y))
@@ -116,8 +145,17 @@ class PlainFeatures:
         prediction = self.table.integrate(masses)
         return feature_observation(self.loss, prediction, float(masses @ self.slopes))
 
-    def potential(self, seen: Observation) -> Array:
-        return self.table.combine(seen.response).reshape(self.shape)
+    def exerted(self, response: Array) -> Array:
+        return self.table.combine(response).reshape(self.shape)
+
+    def mean_response(self, before: Observation, after: Observation, theta: float = 0.5) -> Array:
+        return mean_slope(self.loss, before, after, theta)
+
+    def mean_change(
+        self, before: Observation, after: Observation, change: Array, theta: float = 0.5
+    ) -> Array:
+        seen = self.table.integrate(change.ravel() * self.volumes)
+        return mean_curvature(self.loss, before, after, theta) * seen
 
 
 class KernelPairs:
@@ -134,6 +172,7 @@ class KernelPairs:
         self.volumes = grid.volumes.ravel()
         points = grid.points()
         self.K, self.F = problem.K(points, points), problem.F(points)
+        self.fixed = -self.F.reshape(grid.shape)
         self.slopes = kernel_drop_squares(self.K, tuple(grid.axes.values()), walls)
 
     def observe(self, rho: Array) -> Observation:
@@ -142,14 +181,37 @@ class KernelPairs:
         risk = 0.5 * float(masses @ seen) - float(masses @ self.F) + self.const
         return Observation(np.empty(0), risk, float(masses @ self.slopes), seen)
 
-    def potential(self, seen: Observation) -> Array:
-        return (seen.response - self.F).reshape(self.shape)
+    def exerted(self, response: Array) -> Array:
+        return response.reshape(self.shape)
+
+    def mean_response(self, before: Observation, after: Observation, theta: float = 0.5) -> Array:
+        return (1 - theta) * before.response + theta * after.response
+
+    def mean_change(
+        self, before: Observation, after: Observation, change: Array, theta: float = 0.5
+    ) -> Array:
+        return theta * (self.K @ (change.ravel() * self.volumes))
 
 
 def feature_observation(loss: BoundLoss, prediction: Array, trace: float) -> Observation:
     """Observation of a prediction; ``trace`` is Σ_i p_i ∫|∇Φ_i|²dρ, times the loss's curvature."""
     steepest = steepest_curvature(loss, prediction)
     return Observation(prediction, loss.risk(prediction), trace * steepest, loss.slope(prediction))
+
+
+def mean_slope(loss: BoundLoss, before: Observation, after: Observation, theta: float) -> Array:
+    """The risk's slope between two predictions; see ``Interaction.mean_response``."""
+    mean = loss.mean_slope(before.prediction, after.prediction)
+    return mean if theta == 0.5 else (2 - 2 * theta) * mean + (2 * theta - 1) * after.response
+
+
+def mean_curvature(loss: BoundLoss, before: Observation, after: Observation, theta: float) -> Array:
+    """Its derivative in the later prediction; at most a guess where the loss has no curvature."""
+    f, g = before.prediction, after.prediction
+    if loss.loss.curvature is None:
+        return theta * loss.weights * steepest_curvature(loss, g)
+    mean = loss.mean_curvature(f, g)
+    return mean if theta == 0.5 else (2 - 2 * theta) * mean + (2 * theta - 1) * loss.curvature(g)
 
 
 def steepest_curvature(loss: BoundLoss, prediction: Array) -> float:

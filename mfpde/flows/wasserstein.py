@@ -1,7 +1,8 @@
-"""The equation ∂_t ρ = ∇·(ρ∇V_ρ) on a grid: prediction, potential, energy, dissipation.
+"""The equation ∂_t ρ = ∇·(ρ∇V_ρ) + λΔρ on a grid: prediction, potential, energy, dissipation.
 
 Everything is the discrete flow's own: with masses m_K = ρ_K |K| at the cell centres,
-F(m) = R(m) + Σ reg_K m_K and V_K = ∂F/∂m_K exactly, so a flux that runs down V lowers F.
+F(m) = R(m) + Σ reg_K m_K + λ Σ m_K log ρ_K and V_K = ∂(R + Σ reg m)/∂m_K exactly, so a flux that
+runs down V + λ log ρ lowers F.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import xlogy
 
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.gradient import has_smooth_gradient, squared_gradient
 from mfpde.flows.initial import cell_averages
-from mfpde.flows.interaction import interaction_of
+from mfpde.flows.interaction import Observation, interaction_of
 from mfpde.flows.quadrature import CENTRES, point_values
 from mfpde.grids.grid import Grid, along
 from mfpde.problems.kernel import KernelProblem
@@ -27,25 +29,39 @@ class Field:
     """What a density exerts and shows at one instant.
 
     Attributes:
-        prediction: f, (n,).
-        risk: R(f).
-        energy: R + ∫reg dρ.
-        stiffness: an upper estimate of the residual's fastest rate, 1/time.
-        response: what the potential is made of: the risk's slope (n,), or Kρ (cells,).
+        seen: prediction (n,), risk, response and stiffness, as the interaction sees them.
+        energy: F = R + ∫reg dρ + λ∫ρ log ρ.
         exerted: computes ``potential``.
     """
 
-    prediction: Array
-    risk: float
+    seen: Observation
     energy: float
-    stiffness: float
-    response: Array
     exerted: Callable[[], Array]
 
     @cached_property
     def potential(self) -> Array:
         """V at the cell centres, of the grid's shape; computed when first asked for."""
         return self.exerted()
+
+    @property
+    def prediction(self) -> Array:
+        """f, (n,)."""
+        return self.seen.prediction
+
+    @property
+    def risk(self) -> float:
+        """R(f)."""
+        return self.seen.risk
+
+    @property
+    def response(self) -> Array:
+        """What the potential is made of: the risk's slope (n,), or Kρ (cells,)."""
+        return self.seen.response
+
+    @property
+    def stiffness(self) -> float:
+        """An upper estimate of the residual's fastest rate, 1/time."""
+        return self.seen.stiffness
 
 
 class WassersteinFlow:
@@ -74,17 +90,21 @@ class WassersteinFlow:
             and "closed" not in self.walls.values()
         )
         self.interaction = interaction_of(problem, grid, tuple(self.walls.values()))
+        self.external = self.penalty + self.interaction.fixed
+        self.entropy = problem.entropy
 
     def field(self, rho: Array) -> Field:
         """Prediction, energy and potential of cell averages ``rho``."""
         values = self.point_values(rho)
         seen = self.interaction.observe(values)
         energy = seen.risk + float(np.vdot(self.penalty_masses, values))
+        if self.entropy > 0:
+            energy += self.entropy * float(np.vdot(self.volumes, xlogy(values, values)))
+        return Field(seen, energy, lambda: self.potential(seen.response))
 
-        def exerted() -> Array:
-            return self.interaction.potential(seen) + self.penalty
-
-        return Field(seen.prediction, seen.risk, energy, seen.stiffness, seen.response, exerted)
+    def potential(self, response: Array) -> Array:
+        """V at the cell centres, of the grid's shape."""
+        return self.interaction.exerted(response) + self.external
 
     def point_values(self, rho: Array) -> Array:
         """What, times the cell volumes, integrals are made of."""
@@ -95,12 +115,16 @@ class WassersteinFlow:
         return float(np.vdot(rho, self.volumes))
 
     def dissipation(self, rho: Array, field: Field) -> float:
-        """∫|∇V|²dρ, by the flow's own quadrature.
+        """∫|∇(V + λ log ρ)|²dρ, by the flow's own quadrature.
 
-        Of order 2: in every cell the mean square of a velocity linear between its faces, per axis.
-        Where both faces push into the cell, mass rests: in a kink of V, or against a closed wall.
-        Quadratures of higher order take ∇V itself, where it exists and no wall stops it.
+        Of order 2 at λ = 0: in every cell the mean square of a velocity linear between its faces,
+        per axis. Where both faces push into the cell, mass rests: in a kink of V, or against a
+        closed wall. Quadratures of higher order take ∇V itself, where it exists and no wall stops
+        it. With λ > 0 it is ∫|√ρ∇V + 2λ∇√ρ|² by the faces between cells, of order 2 and finite
+        whatever the density.
         """
+        if self.entropy > 0:
+            return self.entropic_dissipation(rho, field)
         if self.takes_gradients:
             squares = squared_gradient(self.problem, self.grid, field.response)  # type: ignore[arg-type]
             return float(np.vdot(squares * self.volumes, self.point_values(rho)))
@@ -111,6 +135,23 @@ class WassersteinFlow:
             rests = (lower >= 0) & (upper <= 0)
             squares = np.where(rests, 0.0, (lower**2 + lower * upper + upper**2) / 3)
             total += float(np.vdot(squares * self.volumes, rho))
+        return total
+
+    def entropic_dissipation(self, rho: Array, field: Field) -> float:
+        """Σ_faces |face| d (√ρ ΔV/d + 2λ Δ√ρ/d)², √ρ the mean of both sides; nothing at walls."""
+        root, total = np.sqrt(self.point_values(rho)), 0.0
+        for k, (name, axis) in enumerate(self.grid.axes.items()):
+            low, high = np.arange(axis.cells - 1), np.arange(1, axis.cells)
+            distances = axis.distances[1:-1]
+            if self.walls[name] == "periodic":
+                low, high = np.arange(axis.cells), (np.arange(axis.cells) + 1) % axis.cells
+                distances = axis.distances[1:]
+            lower, upper = (np.take(root, side, axis=k) for side in (low, high))
+            slope = np.take(field.potential, high, axis=k) - np.take(field.potential, low, axis=k)
+            current = 0.5 * (lower + upper) * slope + 2 * self.entropy * (upper - lower)
+            areas = np.take(self.volumes, low, axis=k) / along(axis.widths[low], k, rho.ndim)
+            per_distance = along(1.0 / distances, k, rho.ndim)
+            total += float(np.sum(areas * per_distance * current**2))
         return total
 
     def drops(self, potential: Array, k: int, name: str) -> Array:

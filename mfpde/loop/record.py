@@ -44,6 +44,8 @@ class Recorder:
     def append(self, state: State) -> None:
         """Keep a snapshot."""
         row = self.scalars(state) | {"prediction": state.field.prediction}
+        if self.method.promise == "exact":
+            row["dissipated"] = state.dissipated
         if self.keep == "density":
             row["rho"] = state.rho
         if self.keep == "marginals":

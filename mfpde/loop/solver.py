@@ -10,14 +10,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NotAvailable, NumericalStop
+from mfpde.errors import (
+    InvalidInput,
+    MassEscaped,
+    MfpdeError,
+    NotAvailable,
+    NumericalStop,
+    StepRefused,
+)
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
 from mfpde.loop.guards import (
     WALL_MASS,
     State,
-    energy_rise,
+    broken_promise,
     mass_escaped,
     mass_mismatch,
     unsound,
@@ -28,6 +35,7 @@ from mfpde.loop.progress import Progress, chosen, silent
 from mfpde.loop.record import Keep, Recorder, Watch
 from mfpde.loop.store import Store
 from mfpde.methods.muscl import muscl
+from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
 from mfpde.methods.step import Method, Stepper
 from mfpde.problems.kernel import KernelProblem
@@ -48,13 +56,13 @@ def solve(
     escaped_tolerance: float = 1e-6,
     progress: Progress | bool | None = None,
 ) -> xr.Dataset:
-    """Solve ∂_t ρ = ∇·(ρ∇V_ρ) from the problem's initial law on a grid.
+    """Solve ∂_t ρ = ∇·(ρ∇V_ρ) + λΔρ from the problem's initial law on a grid.
 
     Args:
         problem: what is minimised.
         grid: where the density lives.
-        method: how to step; None chooses ``mf.semi_lagrangian()`` where it can step, else
-            ``mf.muscl()``.
+        method: how to step; None chooses ``mf.scharfetter_gummel()`` for λ > 0, at λ = 0
+            ``mf.semi_lagrangian()`` where it can step, else ``mf.muscl()``.
         times: instants to keep, increasing, from 0 on; the law itself stands at time 0. Steps land
             on them exactly.
         watch: pure functions of a snapshot (a Dataset with rho, prediction, risk, …) that return
@@ -71,8 +79,9 @@ def solve(
         the attributes. mass + escaped = 1.
 
     Raises:
-        InvalidInput: when problem, grid and times do not fit.
-        NotAvailable: for λ > 0, which no method of this version steps.
+        InvalidInput: when problem, grid, method and times do not fit; for λ > 0 also where nothing
+            confines the mass along a coordinate and no closed wall was named.
+        NotAvailable: for λ > 0 and a method that does not diffuse.
         NumericalStop: when a guard stops the run; ``error.last`` is the run up to the last good
             state, and it is written to ``to``.
         AlreadyExists: when ``to`` exists.
@@ -82,6 +91,7 @@ def solve(
     if not isinstance(grid, Grid):
         raise InvalidInput(f"grid = {grid!r} is not a grid", fix="mf.Grid(a=…, w=…)")
     chosen_method = chosen_for(problem, grid, method)
+    check_stride(chosen_method, instants)
     target = None if to is None else to if isinstance(to, Store) else Store(to)
     if target is not None:
         target.check_free()
@@ -184,13 +194,16 @@ class Loop:
         for halvings in range(MOST_HALVINGS + 1):
             dt, t = paced(before.t, instant, longest * 0.5**halvings)
             after, error = self.stepped(before, dt, t)
-            if error > 1.0 and halvings < MOST_HALVINGS:  # the method's own estimate of it
+            last = halvings == MOST_HALVINGS or self.method.stride is not None
+            if error > 1.0 and not last:  # the method's own estimate of it
                 self.rejected += 1
                 continue
-            trouble = unsound(after, self.flow, self.method, dt) or energy_rise(
+            trouble = unsound(after, self.flow, self.method, dt) or broken_promise(
                 before, after, self.scale, self.method, dt
             )
-            if trouble is None:
+            if np.isinf(error):
+                trouble = step_refused(before, self.method, dt)
+            if trouble is None or last:
                 break
             self.rejected += 1
         final = trouble or mass_mismatch(after, self.flow)
@@ -209,8 +222,16 @@ class Loop:
             c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
             for c, (low, high) in step.escaped.items()
         }
-        carried = before.carried + step.carried
-        return State(t, before.step + 1, step.rho, field, escaped, carried), step.error
+        after = State(
+            t,
+            before.step + 1,
+            step.rho,
+            field,
+            escaped,
+            before.carried + step.carried,
+            before.dissipated + step.dissipated,
+        )
+        return after, step.error
 
     def watch_walls(self) -> None:
         """Record, and say once, that mass lies at a closed wall of a line."""
@@ -223,6 +244,15 @@ class Loop:
         """The recorder's dataset with the loop's counts."""
         limited = getattr(self.stepper, "limited", {})
         return recorder.dataset(self.state.step, self.rejected, self.wall_mass, limited)
+
+
+def step_refused(state: State, method: Method, dt: float) -> StepRefused:
+    """The method found no step from a state."""
+    return StepRefused(
+        f"StepRefused: {method.call} found no step from t = {state.t:.6g}, step {state.step}",
+        f"its equation was not solved, even with dt = {dt:.3g}",
+        "check the loss's slope and curvature; a shorter dt",
+    )
 
 
 def resting_risk(problem: Problem | KernelProblem) -> float:
@@ -268,21 +298,37 @@ def check_tolerance(tolerance: float) -> None:
         raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
 
 
-def check_steppable(problem: Problem | KernelProblem) -> None:
-    """Raise unless the problem is one that methods of this version can step."""
-    if not isinstance(problem, Problem | KernelProblem):
-        raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
-    if problem.entropy > 0:
+STRIDE_SLACK = 1e-9  # of t/dt from a whole number, relative
+
+
+def check_stride(method: Method, instants: Array) -> None:
+    """Raise unless a map in discrete time is asked for at its own times."""
+    if method.stride is None:
+        return
+    near = np.rint(instants / method.stride) * method.stride
+    astray = np.abs(near - instants) > STRIDE_SLACK * instants
+    if astray.any():
+        raise InvalidInput(
+            f"the times {instants[astray].tolist()} are no multiples of dt = {method.stride:g}",
+            f"{method.call} is at k·dt after k steps and nowhere else",
+            f"ask for {near[astray].tolist()}, or choose another dt",
+        )
+
+
+def check_steppable(problem: Problem | KernelProblem, method: Method) -> None:
+    """Raise where the method does not step the problem's diffusion."""
+    if problem.entropy > 0 and not method.diffuses:
         raise NotAvailable(
-            f"entropy = {problem.entropy:g}",
-            "no method of this version steps the diffusion λΔρ yet",
-            "entropy=0.0",
+            f"entropy = {problem.entropy:g} with {method.call}",
+            "it does not step the diffusion λΔρ",
+            "mf.scharfetter_gummel(), which does, or mf.semi_lagrangian() under ridge",
         )
 
 
 def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | None) -> Method:
     """The caller's method, or the one that suits the problem."""
-    check_steppable(problem)
+    if not isinstance(problem, Problem | KernelProblem):
+        raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
     if method is not None and not isinstance(method, Method):
         raise InvalidInput(
             f"method = {method!r} is not a method",
@@ -290,6 +336,9 @@ def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | No
             "mf.semi_lagrangian(), mf.muscl() or mf.upwind()",
         )
     if method is not None:
+        check_steppable(problem, method)
         return method
+    if problem.entropy > 0:
+        return scharfetter_gummel()
     suits = isinstance(problem, Problem) and declared(problem)
     return semi_lagrangian() if suits and obstacle(problem, grid) is None else muscl()

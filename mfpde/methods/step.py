@@ -26,13 +26,16 @@ class Step:
         escaped: mass that left, by coordinate: (lower wall, upper wall).
         carried: the energy that mass took along, ∫V dm.
         error: estimated error of the step over what is allowed; above 1 it is repeated with half
-            its length.
+            its length. inf: the step could not be made, and if no shorter one can the run stops.
+        dissipated: by how much the step says that it lowered the energy, ``carried`` aside; what a
+            method of promise "exact" is held to.
     """
 
     rho: Array
     escaped: dict[str, tuple[float, float]]
     carried: float
     error: float = 0.0
+    dissipated: float = 0.0
 
 
 class Stepper(Protocol):
@@ -57,11 +60,15 @@ class Method:
         order: order of convergence in space for smooth densities.
         parameters: what the constructor was given.
         limit: the step limit, in words.
-        promise: of the energy: "exact" (the dissipation identity holds to round-off), "monotone"
-            (it never rises), "order" (it follows the flow to the method's order), or "none".
+        promise: of the energy: "exact" (it falls by what the steps say that they dissipated, to
+            round-off), "monotone" (it never rises), "order" (it follows the flow to the method's
+            order), or "none".
         begin: binds the method to a flow.
         quadrature: order of the masses that prediction and energy are made of.
         order_in_time: where it is not that in space, as steps do not shrink with the cells.
+        diffuses: whether it steps λΔρ.
+        stride: the step of a map in discrete time: instants are its multiples, and no step is ever
+            shortened; None for methods that follow the flow.
     """
 
     name: str
@@ -72,6 +79,8 @@ class Method:
     begin: Callable[[WassersteinFlow], Stepper]
     quadrature: int = CENTRES
     order_in_time: float | None = None
+    diffuses: bool = False
+    stride: float | None = None
 
     @property
     def call(self) -> str:

@@ -11,12 +11,13 @@ DOMAIN = {"theta": mf.circle(2.0), "r": mf.half_line(), "h": mf.interval(-1, 1)}
 COORDS = ("u", "theta", "r", "h")
 
 
-def problem(entropy=0.0):
+def problem(entropy=0.0, penalty=None):
     return mf.Problem(
         COORDS,
         lambda q: q[:, :2],
         None,
         mf.square([1.0, 2.0]),
+        penalty=penalty,
         entropy=entropy,
         initial=mf.uniform_box(0.1, 0.9),
         domain=DOMAIN,
@@ -36,14 +37,33 @@ def test_default_walls():
     grid = mf.Grid(**AXES)
     walls = {"u": "open", "theta": "periodic", "r": "closed", "h": "closed"}
     assert resolved_walls(problem(), grid) == walls
-    assert resolved_walls(problem(entropy=0.1), grid) == walls | {"u": "closed"}
+    confined = problem(entropy=0.1, penalty=mf.ridge(1.0))
+    assert resolved_walls(confined, grid) == walls | {"u": "closed"}
 
 
 @pytest.mark.parametrize("walls", ["open", "closed"])
 def test_walls_named_on_the_axis_of_a_line_hold(walls):
     grid = mf.Grid(**AXES | {"u": mf.uniform(-2, 2, 4, walls=walls)})
-    for entropy in (0.0, 0.1):
-        assert resolved_walls(problem(entropy), grid)["u"] == walls
+    assert resolved_walls(problem(), grid)["u"] == walls
+
+
+@pytest.mark.parametrize("free", ["u", "r"])
+def test_diffusion_is_refused_where_nothing_confines(free):
+    """On lines and half lines; a penalty that grows, or closed walls that are named, allow it."""
+    strengths = [0.0 if name == free else 1.0 for name in AXES]
+    held = problem(entropy=0.1, penalty=mf.ridge(strengths))
+    with pytest.raises(InvalidInput, match=f"nothing confines {free}"):
+        resolved_walls(held, mf.Grid(**AXES))
+    axis = AXES[free]
+    walled = mf.uniform(axis.low, axis.high, axis.cells, walls="closed")
+    assert resolved_walls(held, mf.Grid(**AXES | {free: walled}))[free] == "closed"
+    assert resolved_walls(problem(penalty=mf.ridge(strengths)), mf.Grid(**AXES))
+
+
+def test_diffusion_through_open_walls_is_refused():
+    grid = mf.Grid(**AXES | {"u": mf.uniform(-2, 2, 4, walls="open")})
+    with pytest.raises(InvalidInput, match="open walls"):
+        resolved_walls(problem(entropy=0.1, penalty=mf.ridge(1.0)), grid)
 
 
 def test_a_circle_may_be_cut_anywhere():

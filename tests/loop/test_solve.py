@@ -190,7 +190,8 @@ def test_the_tolerated_escape_is_recorded():
     assert 0.125 in run.attrs.values()
 
 
-def test_what_diffuses_is_not_available_yet():
+def test_a_method_that_does_not_diffuse_says_so():
     with pytest.raises(NotAvailable) as refusal:
         mf.solve(plain(entropy=0.1), square(), mf.upwind())
     assert "entropy = 0.1" in str(refusal.value)
+    assert "scharfetter_gummel" in str(refusal.value)
