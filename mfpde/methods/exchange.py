@@ -1,0 +1,181 @@
+"""Scharfetter–Gummel rates of a potential on a grid: the generator Q(V) of masses, all axes.
+
+    dm/dt = Q(V) m,   Q = Σ_k Q_k,   columns of Q sum to zero but for what leaves through open walls
+
+Q(V) e^{−V/λ}|K| = 0 exactly. ``Exchange`` holds one potential's rates; it applies them, inverts
+I − dt·Q_k along lines or I − dt·Q at once, and says how the flux answers a change of V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import splu
+
+from mfpde.flows.wasserstein import WassersteinFlow
+from mfpde.grids.axis import Axis
+from mfpde.grids.grid import along
+from mfpde.kernels.exchange import exchange, rates, settle
+from mfpde.kernels.tiles import WALL, axis_view
+from mfpde.problems.problem import Array
+
+SERIES = 1e-2  # of |s|, below which the derivative of B is summed
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one axis.
+
+    ``lower`` and ``upper`` are the cells beside each of the N + 1 faces; at walls both are the
+    cell inside, and ``inner`` is 0.
+    """
+
+    name: str
+    k: int
+    wall: str
+    axis: Axis
+    lower: NDArray[np.intp]
+    upper: NDArray[np.intp]
+    inner: Array  # (N + 1,) 1, or 0 at walls
+    areas: Array  # of all cells' faces, of the grid's shape
+
+    def beside(self, field: Array) -> tuple[Array, Array]:
+        """The field below and above every face."""
+        return np.take(field, self.lower, axis=self.k), np.take(field, self.upper, axis=self.k)
+
+    def rise(self, field: Array) -> Array:
+        """Change of the field across every inner face over the distance; 0 at walls."""
+        lower, upper = self.beside(field)
+        return (upper - lower) * along(self.inner / self.axis.distances, self.k, field.ndim)
+
+    def divergence(self, flux: Array) -> Array:
+        """Masses that a flux per unit area takes out of every cell."""
+        n = self.axis.cells
+        high = np.take(flux, np.arange(1, n + 1), axis=self.k)
+        return (high - np.take(flux, np.arange(n), axis=self.k)) * self.areas
+
+
+def faces_of(flow: WassersteinFlow) -> list[Faces]:
+    """Of every axis."""
+    result = []
+    for k, (name, axis) in enumerate(flow.grid.axes.items()):
+        n, wall = axis.cells, flow.walls[name]
+        lower, upper = np.arange(-1, n), np.arange(n + 1)
+        inner = np.ones(n + 1)
+        if wall == "periodic":
+            lower[0], upper[-1] = n - 1, 0
+        else:
+            lower[0], upper[-1] = 0, n - 1
+            inner[[0, -1]] = 0.0
+        areas = flow.volumes / along(axis.widths, k, flow.volumes.ndim)
+        result.append(Faces(name, k, wall, axis, lower, upper, inner, areas))
+    return result
+
+
+class Exchange:
+    """Q(V) for one potential."""
+
+    def __init__(self, faces: list[Faces], potential: Array, entropy: float) -> None:
+        self.faces, self.potential, self.entropy = faces, potential, entropy
+        self.up, self.down = [], []
+        for f in faces:
+            up, down = np.empty_like(potential), np.empty_like(potential)
+            rates(
+                axis_view(potential, f.k),
+                entropy,
+                1.0 / f.axis.distances,
+                1.0 / f.axis.widths,
+                WALL[f.wall],
+                axis_view(up, f.k),
+                axis_view(down, f.k),
+            )
+            self.up.append(up)
+            self.down.append(down)
+
+    def emptying(self) -> float:
+        """The largest rate at which a cell empties, 1/time."""
+        return float(np.sum([*self.up, *self.down], axis=0).max())
+
+    def applied(self, masses: Array) -> Array:
+        """Q m."""
+        gain = np.zeros_like(masses)
+        for k, f in enumerate(self.faces):
+            m, up, down, g = (axis_view(z, k) for z in (masses, self.up[k], self.down[k], gain))
+            exchange(m, up, down, WALL[f.wall], g)
+        return gain
+
+    def settled(self, masses: Array, k: int, dt: float) -> Array:
+        """(I − dt·Q_k)⁻¹ m, along the lines of axis k."""
+        result = np.empty_like(masses)
+        m, up, down, after = (axis_view(z, k) for z in (masses, self.up[k], self.down[k], result))
+        settle(m, up, down, dt, WALL[self.faces[k].wall], after)
+        return result
+
+    def matrix(self) -> sparse.csc_matrix:
+        """Q, with cells in C order."""
+        shape = self.potential.shape
+        cells = np.arange(self.potential.size).reshape(shape)
+        total = sparse.csc_matrix((cells.size, cells.size))
+        for f, up, down in zip(self.faces, self.up, self.down, strict=True):
+            n, periodic = f.axis.cells, f.wall == "periodic"
+            for rate, step, end in ((up, 1, n - 1), (down, -1, 0)):
+                goes = np.ones(n, dtype=bool)
+                goes[end] = periodic
+                source = np.compress(goes, cells, axis=f.k).ravel()
+                target = np.compress(goes, np.roll(cells, -step, axis=f.k), axis=f.k).ravel()
+                value = np.compress(goes, rate, axis=f.k).ravel()
+                total = total + sparse.csc_matrix((value, (target, source)), shape=total.shape)
+                total = total - sparse.diags(rate.ravel())
+        return total.tocsc()
+
+    def inverse(self, dt: float) -> Callable[[Array], Array]:
+        """(I − dt·Q)⁻¹ by a sparse factorisation."""
+        Q = self.matrix()
+        factors = splu((sparse.identity(Q.shape[0], format="csc") - dt * Q).tocsc())
+        return lambda masses: factors.solve(masses.ravel()).reshape(masses.shape)
+
+    def leaving(self, masses: Array) -> dict[str, tuple[Array, Array]]:
+        """Rates at which mass leaves through the open walls, by coordinate, per end cell."""
+        result = {}
+        for f, up, down in zip(self.faces, self.up, self.down, strict=True):
+            if f.wall == "open":
+                low, high = (np.take(z * masses, e, axis=f.k) for z, e in ((down, 0), (up, -1)))
+                result[f.name] = (low, high)
+        return result
+
+    def bent(self, rho: Array, k: int, change: Array) -> Array:
+        """How Q_k m answers a change of V, to first order: the divergence of −ρ̂ ∇change.
+
+        ρ̂ = β ρ_below + (1 − β) ρ_above, β = −B'(ΔV/λ): the density that a face carries, upwind as
+        λ → 0 and the mean where V is flat. What leaves through open walls counts as unmoved.
+        """
+        f = self.faces[k]
+        lower, upper = f.beside(rho)
+        v_lower, v_upper = f.beside(self.potential)
+        beta = weight_below(v_upper - v_lower, self.entropy)
+        return f.divergence((beta * lower + (1 - beta) * upper) * f.rise(change))
+
+    def flux(self, rho: Array, k: int) -> Array:
+        """The mass flux through every inner face of axis k per unit area, upwards; 0 at walls."""
+        f = self.faces[k]
+        n = f.axis.cells
+        widths = along(f.axis.widths, k, rho.ndim)
+        up, down = self.up[k] * rho * widths, self.down[k] * rho * widths
+        through = np.take(up, f.lower, axis=k) - np.take(down, f.upper, axis=k)
+        return through * along(f.inner, k, rho.ndim) if n else through
+
+
+def weight_below(rise: Array, entropy: float) -> Array:
+    """β(s) = −B'(s) = (eˢ(s − 1) + 1)/(eˢ − 1)², s = rise/λ; from 1 downhill to 0 uphill."""
+    if entropy == 0:
+        return np.where(rise < 0, 1.0, np.where(rise > 0, 0.0, 0.5))
+    s = np.abs(rise) / entropy
+    e = np.exp(-np.minimum(s, 700.0))
+    small = s < SERIES
+    d = np.where(small, 1.0, 1.0 - e)
+    beta = np.where(small, 0.5 - s / 6 + s**3 / 180, e * (s - 1 + e) / d**2)
+    return np.where(rise < 0, 1 - beta, beta)
