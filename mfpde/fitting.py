@@ -11,6 +11,7 @@ from mfpde.grids.grid import Grid
 from mfpde.loop.box import TAIL, grid_on, holding_box
 from mfpde.loop.solver import evolved
 from mfpde.methods.muscl import muscl
+from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
@@ -23,9 +24,10 @@ def fit_grid(
 ) -> Grid:
     """A grid whose box holds the density from time 0 to ``horizon``.
 
-    A coarse run in a box that is widened until nothing leaves it; then, per line coordinate, the
-    hull over time of where the marginal lies, up to a tail of 1e-8, with a margin. Circles and
-    intervals are taken whole. The pilot's numerical diffusion makes the box somewhat too large.
+    A coarse run in a box that is widened until nothing leaves it or lies against its walls; then,
+    per line coordinate, the hull over time of where the marginal lies, up to a tail of 1e-8, with a
+    margin. Circles and intervals are taken whole. The pilot's numerical diffusion makes the box
+    somewhat too large.
 
     Args:
         problem: what is minimised.
@@ -46,7 +48,8 @@ def fit_grid(
     }
     if horizon == 0:
         return grid_on(problem, start, counts)
-    box = holding_box(evolved, problem, start, counts, horizon, muscl())
+    method = scharfetter_gummel() if problem.entropy > 0 else muscl()
+    box = holding_box(evolved, problem, start, counts, horizon, method)
     return grid_on(problem, box, counts)
 
 

@@ -5,14 +5,16 @@ Used before a run (``fit_grid``) and after one that lost mass, to name the box t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
 
-from mfpde.errors import InvalidInput, MassEscaped
+from mfpde.errors import InvalidInput, MassEscaped, UnconfinedMass
 from mfpde.grids.axis import Axis, periodic, uniform
 from mfpde.grids.grid import Grid
+from mfpde.loop.guards import WIDEN
 from mfpde.methods.step import Method
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
@@ -83,14 +85,37 @@ def pilot(
     for _ in range(MOST_PILOTS):
         grid = grid_on(problem, box, cells)
         try:
-            return solve(problem, grid, method, times, keep="marginals", escaped_tolerance=LEAK)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnconfinedMass)  # it is what is looked for
+                run = solve(problem, grid, method, times, keep="marginals", escaped_tolerance=LEAK)
         except MassEscaped as stop:
-            box = {c: extrapolated(ends, stop.box[c]) for c, ends in box.items()}
+            wider = stop.box
+        else:
+            wider = uncrowded(problem, run)
+            if wider == grid.box:
+                return run
+        box = {c: extrapolated(ends, wider[c]) for c, ends in box.items()}
     raise InvalidInput(
         f"no box was found that holds the mass until t = {horizon:g}",
         f"{MOST_PILOTS} ever wider pilot boxes leaked; the last was {box}",
         "a shorter horizon, a penalty that confines, or closed walls",
     )
+
+
+def uncrowded(problem: Problem | KernelProblem, run: xr.Dataset) -> Ends:
+    """The run's box, longer on every side where mass came to lie against an artificial wall."""
+    box: Ends = {}
+    for name in problem.coords:
+        edges, geometry = run[f"{name}_edges"].values, problem.domain[name]
+        outermost = run[f"marginal_{name}"].values[:, [0, -1]] * np.diff(edges)[[0, -1]]
+        below, above = (float(heaviest) > TAIL for heaviest in outermost.max(axis=0))
+        margin = WIDEN * (edges[-1] - edges[0])
+        free = geometry.kind in ("line", "half_line")
+        box[name] = (
+            float(edges[0] - margin * (below and geometry.kind == "line")),
+            float(edges[-1] + margin * (above and free)),
+        )
+    return box
 
 
 def extrapolated(ends: tuple[float, float], wider: tuple[float, float]) -> tuple[float, float]:

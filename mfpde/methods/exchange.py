@@ -3,12 +3,12 @@
     dm/dt = Q(V) m,   Q = Σ_k Q_k,   columns of Q sum to zero but for what leaves through open walls
 
 Q(V) e^{−V/λ}|K| = 0 exactly. ``Exchange`` holds one potential's rates; it applies them, inverts
-I − dt·Q_k along lines or I − dt·Q at once, and says how the flux answers a change of V.
+I − dt·Q_k along lines or I − dt·Q at once, and says how its fluxes answer a change of V.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,14 @@ class Exchange:
         settle(m, up, down, dt, WALL[self.faces[k].wall], after)
         return result
 
+    def inverse(self, part: tuple[int, ...], dt: float) -> Callable[[Array], Array]:
+        """(I − dt·Σ_{k in part} Q_k)⁻¹: lines of a single axis, else a sparse factorisation."""
+        if len(part) == 1:
+            return lambda masses: self.settled(masses, part[0], dt)
+        Q = self.matrix()
+        factors = splu((sparse.identity(Q.shape[0], format="csc") - dt * Q).tocsc())
+        return lambda masses: factors.solve(masses.ravel()).reshape(masses.shape)
+
     def matrix(self) -> sparse.csc_matrix:
         """Q, with cells in C order."""
         shape = self.potential.shape
@@ -132,41 +140,56 @@ class Exchange:
                 total = total - sparse.diags(rate.ravel())
         return total.tocsc()
 
-    def inverse(self, dt: float) -> Callable[[Array], Array]:
-        """(I − dt·Q)⁻¹ by a sparse factorisation."""
-        Q = self.matrix()
-        factors = splu((sparse.identity(Q.shape[0], format="csc") - dt * Q).tocsc())
-        return lambda masses: factors.solve(masses.ravel()).reshape(masses.shape)
-
-    def leaving(self, masses: Array) -> dict[str, tuple[Array, Array]]:
-        """Rates at which mass leaves through the open walls, by coordinate, per end cell."""
-        result = {}
-        for f, up, down in zip(self.faces, self.up, self.down, strict=True):
+    def left(
+        self, masses: Array, dt: float, part: Iterable[int]
+    ) -> tuple[dict[str, tuple[float, float]], float]:
+        """What leaves through the walls of some axes, by coordinate, and the energy ∫V dm."""
+        escaped, carried = {}, 0.0
+        for k in part:
+            f, ends = self.faces[k], (0.0, 0.0)
             if f.wall == "open":
-                low, high = (np.take(z * masses, e, axis=f.k) for z, e in ((down, 0), (up, -1)))
-                result[f.name] = (low, high)
-        return result
+                low, high = (np.take(self.down[k], 0, axis=k), np.take(self.up[k], -1, axis=k))
+                low = dt * low * np.take(masses, 0, axis=k)
+                high = dt * high * np.take(masses, -1, axis=k)
+                ends = float(low.sum()), float(high.sum())
+                carried += float(np.vdot(low, np.take(self.potential, 0, axis=k)))
+                carried += float(np.vdot(high, np.take(self.potential, -1, axis=k)))
+            escaped[f.name] = ends
+        return escaped, carried
 
-    def bent(self, rho: Array, k: int, change: Array) -> Array:
-        """How Q_k m answers a change of V, to first order: the divergence of −ρ̂ ∇change.
+    def carrying(self, rho: Array, k: int) -> Array:
+        """The density ρ̂ that each face of axis k carries: the flux answers δV with −ρ̂ δV/d.
 
-        ρ̂ = β ρ_below + (1 − β) ρ_above, β = −B'(ΔV/λ): the density that a face carries, upwind as
-        λ → 0 and the mean where V is flat. What leaves through open walls counts as unmoved.
+        ρ̂ = β ρ_below + (1 − β) ρ_above, β = −B'(ΔV/λ): the upwind density as λ → 0, the mean where
+        V is flat. What leaves through open walls counts as unmoved.
         """
         f = self.faces[k]
         lower, upper = f.beside(rho)
-        v_lower, v_upper = f.beside(self.potential)
-        beta = weight_below(v_upper - v_lower, self.entropy)
-        return f.divergence((beta * lower + (1 - beta) * upper) * f.rise(change))
+        beta = weight_below(np.subtract(*reversed(f.beside(self.potential))), self.entropy)
+        return beta * lower + (1 - beta) * upper
 
     def flux(self, rho: Array, k: int) -> Array:
-        """The mass flux through every inner face of axis k per unit area, upwards; 0 at walls."""
+        """The mass flux through every face of axis k per unit area, upwards; 0 at walls."""
         f = self.faces[k]
-        n = f.axis.cells
         widths = along(f.axis.widths, k, rho.ndim)
-        up, down = self.up[k] * rho * widths, self.down[k] * rho * widths
-        through = np.take(up, f.lower, axis=k) - np.take(down, f.upper, axis=k)
-        return through * along(f.inner, k, rho.ndim) if n else through
+        upwards = np.take(self.up[k] * rho * widths, f.lower, axis=k)
+        downwards = np.take(self.down[k] * rho * widths, f.upper, axis=k)
+        return (upwards - downwards) * along(f.inner, k, rho.ndim)
+
+    def dissipation(self, rho: Array, k: int) -> float:
+        """Σ_faces |face| F·(drop of V + λ log ρ) ≥ 0 along axis k."""
+        f = self.faces[k]
+        drop = -np.subtract(*reversed(f.beside(self.potential)))
+        if self.entropy > 0:
+            lower, upper = f.beside(rho)
+            both = (lower > 0) & (upper > 0)  # where a density underflowed so did the flux
+            ratio = np.divide(lower, upper, out=np.ones_like(lower), where=both)
+            drop = np.where(both, drop + self.entropy * np.log(ratio), 0.0)
+        areas = f.beside(f.areas)[0]
+        if f.wall == "periodic":  # its first and last faces are one
+            drop = np.delete(drop, 0, axis=k)
+            return float(np.sum(np.delete(self.flux(rho, k) * areas, 0, axis=k) * drop))
+        return float(np.sum(self.flux(rho, k) * areas * drop))
 
 
 def weight_below(rise: Array, entropy: float) -> Array:
