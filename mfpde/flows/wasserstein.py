@@ -120,8 +120,7 @@ class WassersteinFlow:
         Of order 2 at λ = 0: in every cell the mean square of a velocity linear between its faces,
         per axis. Where both faces push into the cell, mass rests: in a kink of V, or against a
         closed wall. Quadratures of higher order take ∇V itself, where it exists and no wall stops
-        it. With λ > 0 it is ∫|√ρ∇V + 2λ∇√ρ|² by the faces between cells, of order 2 and finite
-        whatever the density.
+        it. With λ > 0 it is a sum over the faces between cells, of order 2, 0 at Gibbs states.
         """
         if self.entropy > 0:
             return self.entropic_dissipation(rho, field)
@@ -138,20 +137,21 @@ class WassersteinFlow:
         return total
 
     def entropic_dissipation(self, rho: Array, field: Field) -> float:
-        """Σ_faces |face| d (√ρ ΔV/d + 2λ Δ√ρ/d)², √ρ the mean of both sides; nothing at walls."""
-        root, total = np.sqrt(self.point_values(rho)), 0.0
+        """Σ_faces |face|/d √(ρ_K ρ_L) (Δ(V + λ log ρ))²; no flux through walls."""
+        values, total = self.point_values(rho), 0.0
+        occupied = values > 0  # beside an empty cell the product is 0
+        chemical = field.potential + self.entropy * np.log(np.where(occupied, values, 1.0))
+        root = np.sqrt(np.where(occupied, values, 0.0))
         for k, (name, axis) in enumerate(self.grid.axes.items()):
             low, high = np.arange(axis.cells - 1), np.arange(1, axis.cells)
             distances = axis.distances[1:-1]
             if self.walls[name] == "periodic":
-                low, high = np.arange(axis.cells), (np.arange(axis.cells) + 1) % axis.cells
+                low, high = np.arange(axis.cells), np.arange(1, axis.cells + 1) % axis.cells
                 distances = axis.distances[1:]
-            lower, upper = (np.take(root, side, axis=k) for side in (low, high))
-            slope = np.take(field.potential, high, axis=k) - np.take(field.potential, low, axis=k)
-            current = 0.5 * (lower + upper) * slope + 2 * self.entropy * (upper - lower)
+            rise = np.take(chemical, high, axis=k) - np.take(chemical, low, axis=k)
+            mean = np.take(root, high, axis=k) * np.take(root, low, axis=k)
             areas = np.take(self.volumes, low, axis=k) / along(axis.widths[low], k, rho.ndim)
-            per_distance = along(1.0 / distances, k, rho.ndim)
-            total += float(np.sum(areas * per_distance * current**2))
+            total += float(np.sum(areas * mean * rise**2 / along(distances, k, rho.ndim)))
         return total
 
     def drops(self, potential: Array, k: int, name: str) -> Array:

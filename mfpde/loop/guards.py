@@ -157,10 +157,18 @@ def wider_box(
 
 
 def wall_mass(state: State, flow: WassersteinFlow) -> float:
-    """The largest mass in the outermost cells at a closed wall of a line."""
+    """The largest mass in the outermost cells at a closed wall of a line.
+
+    Where mass diffuses and the caller named the wall, the box is the domain: mass belongs there.
+    """
     heaviest = 0.0
-    for k, name in enumerate(flow.grid.coords):
-        if flow.walls[name] == "closed" and flow.problem.domain[name].kind == "line":
+    for k, (name, axis) in enumerate(flow.grid.axes.items()):
+        is_domain = flow.entropy > 0 and axis.walls == "closed"
+        if (
+            flow.walls[name] == "closed"
+            and flow.problem.domain[name].kind == "line"
+            and not is_domain
+        ):
             for end in (0, -1):
                 layer = np.take(state.rho, end, axis=k)
                 heaviest = max(heaviest, float(np.vdot(layer, np.take(flow.volumes, end, axis=k))))

@@ -58,7 +58,7 @@ def scharfetter_gummel(
         dt: fixed step (explicit: the longest). None: as long as the tolerance allows, growing
             without bound towards equilibrium; explicit: the longest positive one.
         tolerance: of implicit steps without ``dt``: L1 error of the density that stepping may add
-            per unit of time; 1e-2 by default.
+            per unit of time, and in any one step; 1e-2 by default.
         theta: where between the potentials before and after the step the implicit one is, in
             [0.5, 1]; 0.5 makes the energy fall by exactly what is dissipated.
         inside: how implicit steps are solved: "lines", one axis after the other, fast, for any
@@ -214,7 +214,7 @@ class Implicit:
         dt = settled.dt
         rate = Exchange(self.faces, field.potential, self.flow.entropy).applied(masses)
         error = 0.5 * float(np.abs(settled.masses[-1] - masses - dt * rate).sum())
-        allowed = max(self.tolerance * dt, ROUND_OFF)
+        allowed = max(self.tolerance * min(dt, 1.0), ROUND_OFF)
         proposed = dt * float(np.clip(SAFETY * allowed / max(error, ROUND_OFF), SHRINK, GROW))
         cut_short = dt < 0.99 * self.pace  # to land on an instant: no reason to go on so
         self.pace = max(self.pace, proposed) if cut_short and error <= allowed else proposed
