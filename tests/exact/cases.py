@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,7 @@ from exact.solutions import (
     cell_averages,
     gaussian_flow,
     poisson_kernel,
+    wrapped,
 )
 
 import mfpde as mf
@@ -31,6 +33,7 @@ THE_PREDICTION_ITSELF = mf.Loss(
     smoothness=0.0,
 )
 MakeAxis = Callable[[float, float, int], mf.Axis]
+closed: MakeAxis = partial(mf.uniform, walls="closed")  # nothing diffuses through a wall
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def rotation(std: float, angle: float, half: float, axis: MakeAxis = mf.uniform)
 def gaussian_case(
     data: LinearData, start: Normal, half: float, horizon: float, axis: MakeAxis = mf.uniform
 ) -> Case:
-    """X1 in any dimension, with ridge."""
+    """X1 in any dimension, with ridge and entropy."""
     alpha, beta = data.ridge
     d = data.x.shape[1]
 
@@ -113,6 +116,7 @@ def gaussian_case(
         activation=mf.identity,
         weights=data.weights,
         penalty=mf.ridge([alpha] + [beta] * d),
+        entropy=data.entropy,
         initial=law_of(start),
     )
     return Case(
@@ -183,6 +187,9 @@ def frozen_kernel(
         coords,
         K=lambda u, v: np.zeros((len(u), len(v))),
         F=lambda u: -potential.value(u),
+        dK=lambda u, v: np.zeros((len(u), len(v), len(coords))),
+        dF=lambda u: -potential.gradient(u),
+        entropy=potential.entropy,
         initial=law_of(start),
     )
     return frozen(problem, potential, start, half, horizon)
@@ -195,11 +202,52 @@ def frozen_features(
     problem = mf.Problem(
         ("a", "w")[: len(start.mean)],
         phi=lambda u: potential.value(u)[:, None],
-        dphi=None,
+        dphi=lambda u: potential.gradient(u)[:, None, :],
         loss=THE_PREDICTION_ITSELF(np.zeros(1)),
+        entropy=potential.entropy,
         initial=law_of(start),
     )
     return frozen(problem, potential, start, half, horizon)
+
+
+def frozen_ridge(strengths: Sequence[float], entropy: float, start: Normal, half: float) -> Case:
+    """X12 as a ridge penalty on neurons that predict nothing: Ornstein-Uhlenbeck, axis by axis."""
+    potential = QuadraticPotential(np.diag(strengths), entropy)
+    problem = mf.Problem(
+        ("a", "w")[: len(strengths)],
+        phi=lambda u: np.zeros((len(u), 1)),
+        dphi=lambda u: np.zeros((len(u), 1, u.shape[1])),
+        loss=mf.square(np.zeros(1)),
+        penalty=mf.ridge(strengths),
+        entropy=entropy,
+        initial=law_of(start),
+    )
+    case = frozen(problem, potential, start, half, horizon=0.5)
+    return replace(case, prediction=lambda t: np.zeros(1))
+
+
+def heat_on_a_circle(mean: float, std: float, entropy: float, horizon: float) -> Case:
+    """∂_t ρ = λΔρ on R/2πZ: a normal law wrapped round it has the variance std² + 2λt."""
+    length = 2 * np.pi
+    problem = mf.Problem(
+        ("w",),
+        phi=lambda w: np.zeros((len(w), 1)),
+        dphi=lambda w: np.zeros((len(w), 1, 1)),
+        loss=mf.square(np.zeros(1)),
+        entropy=entropy,
+        initial=mf.gaussian(mean=mean, std=std),
+        domain={"w": mf.circle(length)},
+    )
+    return Case(
+        problem=problem,
+        density=lambda t: wrapped(
+            Normal.isotropic([mean], np.sqrt(std**2 + 2 * entropy * t)).density, length
+        ),
+        prediction=lambda t: np.zeros(1),
+        box={"w": (0.0, length)},
+        horizon=horizon,
+        axis=mf.periodic,
+    )
 
 
 def frozen(
@@ -221,6 +269,7 @@ def frozen(
         prediction=mean_potential,
         box=square_box(problem.coords, half),
         horizon=horizon,
+        axis=closed if problem.entropy > 0 else mf.uniform,
     )
 
 
@@ -261,4 +310,32 @@ CASES: dict[str, Case] = {
     "X4": cosine_torus(horizon=4.0),
     "X12 bowl": frozen_kernel(BOWL, Normal.isotropic([0.3], 0.6), half=4.0, horizon=0.5),
     "X12 saddle": frozen_features(SADDLE, Normal.isotropic([0.3, 0.1], 0.6), half=4.0, horizon=0.3),
+}
+
+NOISE = 0.05  # λ
+ENTROPIC: dict[str, Case] = {  # λ > 0, within closed walls
+    "X1 entropy": gaussian_case(
+        replace(RIDGE_DATA, entropy=NOISE),
+        Normal(np.array([0.2, 0.3]), np.array([[0.4, 0.1], [0.1, 0.4]])),
+        half=4.8,
+        horizon=0.2,
+        axis=closed,
+    ),
+    "X1 3-D entropy": gaussian_case(
+        replace(PLANE_DATA, ridge=(0.4, 0.2), entropy=NOISE),
+        Normal.isotropic([0.2, 0.3, -0.1], 0.7),
+        half=4.2,
+        horizon=0.3,
+        axis=closed,
+    ),
+    "X12 bowl entropy": frozen_kernel(
+        replace(BOWL, entropy=NOISE), Normal.isotropic([0.3], 0.6), half=4.0, horizon=0.5
+    ),
+    "X12 saddle entropy": frozen_features(
+        replace(SADDLE, entropy=NOISE), Normal.isotropic([0.3, 0.1], 0.6), half=4.6, horizon=0.3
+    ),
+    "X12 ridge entropy": frozen_ridge(
+        [0.8, 0.5], NOISE, Normal.isotropic([0.3, -0.2], 0.6), half=4.6
+    ),
+    "heat on a circle": heat_on_a_circle(mean=2.0, std=0.5, entropy=NOISE, horizon=2.0),
 }

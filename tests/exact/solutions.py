@@ -295,6 +295,12 @@ def poisson_kernel(z: complex) -> Density:
     return lambda w: (1 - abs(z) ** 2) / (2 * np.pi * np.abs(np.exp(1j * w[:, 0]) - z) ** 2)
 
 
+def wrapped(density: Density, length: float, turns: int = 8) -> Density:
+    """A density of the line wrapped round a circle: Σ_k ρ(w + k length), |k| ≤ ``turns``."""
+    shifts = length * np.arange(-turns, turns + 1)
+    return lambda points: np.sum([density(points + shift) for shift in shifts], axis=0)
+
+
 # -------------------------------------------------------------------------------------------- X12
 @dataclass(frozen=True, eq=False)
 class QuadraticPotential:
@@ -306,6 +312,10 @@ class QuadraticPotential:
     def value(self, points: Array) -> Array:
         """V at points (N, D)."""
         return 0.5 * np.einsum("ni,ij,nj->n", points, self.A, points)
+
+    def gradient(self, points: Array) -> Array:
+        """∇V at points, (N, D)."""
+        return points @ self.A
 
     def evolved(self, start: Normal, t: float) -> Normal:
         """The law at time t: mean e^{−At}m, covariance e^{−At}Se^{−At} + λA^{−1}(1 − e^{−2At})."""
