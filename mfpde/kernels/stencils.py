@@ -80,3 +80,27 @@ def _odd_differences(coefficients: list[Fraction]) -> Array:
             binomial = Fraction(factorial(n), factorial(i) * factorial(n - i))
             weights[k - i] += c * (-1) ** i * binomial
     return np.array([float(w) for w in weights])
+
+
+@cache
+def heat_polynomials(reach: int) -> Array:
+    """Weights of a Gaussian convolution as polynomials of its variance s², in squared cells.
+
+    c_j = Σ_m table[j − 1, m − 1] s^(2m), j and m from 1 to ``reach``: the mean over Z ~ N(0, s²) of
+    the polynomial through the neighbours up to ``reach``. So Σ_j c_j j^(2m) = (2m − 1)!! s^(2m),
+    the moments of Z, for m up to ``reach``.
+    """
+    table = np.empty((reach, reach))
+    for j in range(1, reach + 1):
+        basis = [Fraction(1, 2 * j * j)]  # over x = Z²: x Π_{i≠j} (x − i²)/(j² − i²) / (2 j²)
+        for i in range(1, reach + 1):
+            if i != j:
+                scale = Fraction(1, j * j - i * i)
+                lower = [-i * i * scale * c for c in basis] + [Fraction(0)]
+                upper = [Fraction(0)] + [scale * c for c in basis]
+                basis = [c + d for c, d in zip(lower, upper, strict=True)]
+        moment = 1
+        for m in range(1, reach + 1):
+            moment *= 2 * m - 1
+            table[j - 1, m - 1] = float(moment * basis[m - 1])
+    return table

@@ -20,7 +20,7 @@ from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.methods.splitting import strang, suzuki
 from mfpde.methods.step import Method, Step
-from mfpde.methods.sweeps import Density, Sweeps, drift_of
+from mfpde.methods.sweeps import Density, Sweeps, drift_of, substitute
 from mfpde.problems.arguments import number
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -98,26 +98,28 @@ def semi_lagrangian(
         begin=lambda flow: SemiLagrangian(flow, order, dt, allowed, composed),
         quadrature=order,
         order_in_time=4.0 if composed else 2.0,
+        diffuses=True,
     )
 
 
 def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | None:
     """Why semi-Lagrangian steps cannot be made, or None."""
+    other = substitute(problem)
     if isinstance(problem, KernelProblem):
         return InvalidInput(
-            f"semi_lagrangian on {problem!r}", "a kernel has no features", "method=mf.muscl()"
+            f"semi_lagrangian on {problem!r}", "a kernel has no features", f"method={other}"
         )
     if problem.dphi is None:
         return InvalidInput(
             f"semi_lagrangian on {problem!r}",
             "the features have no slope",
-            "give it: mf.Activation(value, slope) or dphi; or method=mf.muscl()",
+            f"give it: mf.Activation(value, slope) or dphi; or method={other}",
         )
     if problem.activation is not None and not declared(problem):
         return InvalidInput(
             f"semi_lagrangian on {problem!r}",
             "an activation is smooth (it has a curvature) or piecewise linear (it has kinks)",
-            "give curvature or kinks; or method=mf.muscl()",
+            f"give curvature or kinks; or method={other}",
         )
     stretched = [name for name, axis in grid.axes.items() if not axis.is_uniform]
     coarse = [name for name, axis in grid.axes.items() if axis.cells < 10]
@@ -125,12 +127,19 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
         return InvalidInput(
             f"semi_lagrangian on the axes {stretched + coarse}",
             "its stencils are those of uniform axes of at least 10 cells",
-            "mf.uniform(…), or method=mf.muscl()",
+            f"mf.uniform(…), or method={other}",
         )
     try:
-        drift_of(problem)
+        drift = drift_of(problem)
     except InvalidInput as error:
         return error
+    if drift.s > 0 and problem.entropy > 0:
+        return InvalidInput(
+            f"semi_lagrangian with entropy = {problem.entropy:g} and the penalty "
+            f"{problem.penalty!r}",
+            "what its steps bring to rest at a = 0 would diffuse away in the same step",
+            f"method={other}, which follows both at once; or a ridge alone",
+        )
     return None
 
 
@@ -195,8 +204,14 @@ class SemiLagrangian:
                 "one of its sub-steps runs backwards, and what has stuck cannot be undone",
                 "composed=False",
             )
+        if composed and flow.entropy > 0:
+            raise InvalidInput(
+                f"semi_lagrangian(composed=True) with entropy = {flow.entropy:g}",
+                "one of its sub-steps runs backwards, and diffusion cannot",
+                "composed=False",
+            )
         self.pace = Pace(np.inf if dt is None else dt)
-        self.limited = {"remaps": 0, "conversions": 0, "tolerance": 0}
+        self.limited = {"remaps": 0, "conversions": 0, "diffusions": 0, "tolerance": 0}
 
     def longest(self, rho: Array, field: Field) -> float:
         if self.dt is None and not np.isfinite(self.pace.dt):

@@ -4,6 +4,9 @@ While the output weight a moves, ρ(·, w) is shifted rigidly by −∫g(w) dt, 
 prediction obeys a closed equation: the sweep is exact in time, its nonlocal coupling included.
 While w_k moves, w_k' = −a ∂_k g, with g driven by the mean slope of the sweep.
 
+Ridge and entropy are an Ornstein-Uhlenbeck process along every axis, solved exactly: of a after its
+shift, as noise moves neither ∫ρ da nor ∫aρ da; of w_k in two halves around the flow of −a ∂_k g.
+
 A sweep along one axis needs averages along it and point values along the others; with averages
 everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps the book.
 """
@@ -28,7 +31,9 @@ from mfpde.kernels.remap import remap
 from mfpde.kernels.stencils import remap_table
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
+from mfpde.methods.diffusion import diffused
 from mfpde.methods.residual import Drive
+from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array, Problem
 
@@ -46,7 +51,7 @@ class Density:
         field: what the density exerted when the step began.
         escaped: mass that left, by coordinate: (lower wall, upper wall).
         carried: the energy it took along, by that field.
-        limited: how often the remap and the conversions had to keep the sign.
+        limited: how often remaps, conversions and diffusion had to keep the sign.
     """
 
     values: Array
@@ -55,7 +60,7 @@ class Density:
     escaped: dict[str, tuple[float, float]]
     carried: float = 0.0
     limited: dict[str, int] = dataclass_field(
-        default_factory=lambda: {"remaps": 0, "conversions": 0}
+        default_factory=lambda: {"remaps": 0, "conversions": 0, "diffusions": 0}
     )
 
 
@@ -104,9 +109,12 @@ class Sweeps:
         """
         if k < self.first:
             return self.move_output(density, dt)
-        start, along = self.prepared(density, k), self.along[k]
+        noise, mu = self.noise(k, 0.5 * dt), float(self.drift.mu[k])
+        # contraction shrinks it to the noise of the first half: the remap contracts in both halves
+        start = self.spread(self.prepared(density, k), k, noise * np.exp(mu * dt))
+        along = self.along[k]
         masses, prediction = self.observed(start)
-        contracted = prediction - 0.5 * dt * self.drift.mu[k] * along.pull(masses)
+        contracted = prediction - 0.5 * dt * mu * along.pull(masses)
         mean = along.drive(self.problem.loss, masses, prediction).over(dt, contracted) / dt
         moved = self.move_weight(start, k, dt, mean)
         for _ in range(iterations):
@@ -114,7 +122,7 @@ class Sweeps:
             loss = self.problem.loss
             mean = 0.5 * (loss.slope(prediction) + loss.slope(after))
             moved = self.move_weight(start, k, dt, mean)
-        return moved
+        return self.spread(moved, k, noise)
 
     def move_output(self, density: Density, dt: float) -> Density:
         """a' = −g − μa − s sign(a).
@@ -140,7 +148,7 @@ class Sweeps:
             loss = self.problem.loss
             slope = 0.5 * (loss.slope(before) + loss.slope(after))
             moved = self.shifted(start, self.features.combine(slope), dt)
-        return moved
+        return self.spread(moved, 0, self.noise(0, dt))
 
     def shifted(self, start: Density, drift: Array, dt: float) -> Density:
         """a' = −drift(w) − μa − s sign(a)."""
@@ -158,6 +166,21 @@ class Sweeps:
         if mu != 0:
             feet = ((feet * width + low) * half - low) / width
         return self.remapped(start, feet.reshape(-1, *feet.shape[2:]), k)
+
+    def noise(self, k: int, dt: float) -> float:
+        """Variance λ(1 − e^{−2μdt})/μ that coordinate k gathers in a time dt under its ridge."""
+        mu = float(self.drift.mu[k])
+        return self.flow.entropy * (2.0 * dt if mu == 0 else -float(np.expm1(-2.0 * mu * dt)) / mu)
+
+    def spread(self, density: Density, k: int, variance: float) -> Density:
+        """The density convolved along axis k with a Gaussian."""
+        if variance == 0:
+            return density
+        axis, wall = self.axes[k], self.flow.walls[self.names[k]]
+        in_cells = variance / float(axis.widths[0]) ** 2
+        values, count = diffused(density.values, k, wall, self.order, in_cells)
+        limited = density.limited | {"diffusions": density.limited["diffusions"] + count}
+        return replace(density, values=values, limited=limited)
 
     def prepared(self, density: Density, k: int) -> Density:
         """Averages along axis k, point values along all others."""
@@ -264,6 +287,11 @@ def kinks_of(problem: Problem, axes: list[Axis], k: int) -> Kinks:
     return kinks_along(problem.activation, problem.directions, k, others)
 
 
+def substitute(problem: Problem | KernelProblem) -> str:
+    """The method that steps what semi_lagrangian cannot."""
+    return "mf.scharfetter_gummel()" if problem.entropy > 0 else "mf.muscl()"
+
+
 def drift_of(problem: Problem) -> Drift:
     """Ridge strengths and the strength of |a|, read off the penalty's gradient.
 
@@ -283,6 +311,6 @@ def drift_of(problem: Problem) -> Drift:
         raise InvalidInput(
             f"semi_lagrangian cannot follow the penalty {problem.penalty!r}",
             "its steps are closed forms of ridge and |a| penalties",
-            "method=mf.muscl()",
+            f"method={substitute(problem)}",
         )
     return Drift(mu, s)
