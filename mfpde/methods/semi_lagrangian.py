@@ -3,6 +3,7 @@
 The continuity equation is Vlasov-like: a moves by a shift that depends on w alone, w_k along a
 field that depends on w and is scaled by a. Each move is a remap of cell masses by the feet of
 faces, of order 5, 7 or 9, positive and conservative at any step. Order 2 in time, 4 when composed.
+Entropy adds Gaussian noise to every move, by convolutions of the same order (diffusion.py).
 
 Where it comes from: Filbet, Sonnendrücker & Bertrand, J. Comput. Phys. 172 (2001) for conservative
 remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
@@ -56,12 +57,22 @@ def semi_lagrangian(
             with a fixed ``dt``. Predictions gain most: it remaps fifteen times as often, so on a
             coarse grid the density's own error grows; take large steps and many cells.
 
+    With entropy λ > 0 every axis gathers the noise of its Ornstein-Uhlenbeck process exactly,
+    whatever the step: with features that move nothing, splitting has no error at all. The step is
+    then limited by nothing but the error of splitting, while explicit diffusion needs dt ∝ width².
+    What comes to rest is the fixed point of the splitting, off the Gibbs state exp(−V/λ)/Z by
+    O(dt²); ``mf.scharfetter_gummel()`` holds that state to round-off and lowers the free energy at
+    every step, at order 1 in time. Prefer this method for how a density moves on its way, that one
+    for where it rests, and where a wall, a kink of |a| or a stretched axis shapes the density: walls
+    are mirrors to the diffusion alone, so that mass should be light there.
+
     With |a| the density is rough at a = 0, where the scheme is of first order; a cell centred there
     (an odd number of cells on a symmetric axis) keeps what rests at 0 in one cell.
 
     Raises:
         InvalidInput: for another order, or values that are not positive; on solving, where features
-            have no slope, the penalty is neither ridge nor |a|, or an axis is stretched.
+            have no slope, the penalty is neither ridge nor |a|, or an axis is stretched; with λ > 0
+            also for |a| and ``composed``.
     """
     if order not in ORDERS:
         raise InvalidInput(f"semi_lagrangian(order={order})", fix=f"one of {ORDERS}")
