@@ -57,14 +57,12 @@ def semi_lagrangian(
             with a fixed ``dt``. Predictions gain most: it remaps fifteen times as often, so on a
             coarse grid the density's own error grows; take large steps and many cells.
 
-    With entropy λ > 0 every axis gathers the noise of its Ornstein-Uhlenbeck process exactly,
-    whatever the step: with features that move nothing, splitting has no error at all. The step is
-    then limited by nothing but the error of splitting, while explicit diffusion needs dt ∝ width².
-    What comes to rest is the fixed point of the splitting, off the Gibbs state exp(−V/λ)/Z by
-    O(dt²); ``mf.scharfetter_gummel()`` holds that state to round-off and lowers the free energy at
-    every step, at order 1 in time. Prefer this method for how a density moves on its way, that one
-    for where it rests, and where a wall, a kink of |a| or a stretched axis shapes the density: walls
-    are mirrors to the diffusion alone, so that mass should be light there.
+    With entropy λ > 0 every axis gathers the noise of its Ornstein-Uhlenbeck process exactly: the
+    step is bound by the error of splitting alone, not by the square of the cells' width, and for
+    features that move nothing there is no such error. What comes to rest is the fixed point of the
+    splitting, off the Gibbs state exp(−V/λ)/Z by O(dt²); ``mf.scharfetter_gummel()`` holds Gibbs
+    states to round-off. Prefer this method for how a density moves, that one for where it rests,
+    and wherever much mass lies at a wall: here diffusion sees walls as mirrors, and order is lost.
 
     With |a| the density is rough at a = 0, where the scheme is of first order; a cell centred there
     (an odd number of cells on a symmetric axis) keeps what rests at 0 in one cell.
