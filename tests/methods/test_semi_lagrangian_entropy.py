@@ -216,6 +216,31 @@ def test_the_state_at_rest_is_gibbs_up_to_dt_squared():
     assert np.log2(distances[0] / distances[1]) == pytest.approx(2, abs=0.15)
 
 
+def test_mass_at_a_wall_costs_an_order_in_time():
+    """exp(−V/λ)/Z cut off at both walls: the state at rest nears it with dt, and no faster."""
+    problem = mf.Problem(
+        ("w",),
+        lambda w: np.zeros((len(w), 1)),
+        lambda w: np.zeros((len(w), 1, 1)),
+        mf.square(np.zeros(1)),
+        mf.ridge([0.5]),
+        entropy=0.2,
+        initial=mf.uniform_box(-1, 1),
+        domain={"w": mf.interval(-1, 1)},
+    )
+    grid = mf.Grid(w=mf.uniform(-1, 1, 160))
+    gibbs = np.exp(-0.5 * grid.axes["w"].centres ** 2 / (2 * 0.2))
+    gibbs /= gibbs.mean() * 2
+    errors = [
+        float(np.abs(run.rho.values[-1] - gibbs).mean() * 2)
+        for run in (
+            mf.solve(problem, grid, mf.semi_lagrangian(dt=dt), [10.0]) for dt in (0.2, 0.1, 0.05)
+        )
+    ]
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.15)
+    assert errors[-1] < 3e-3
+
+
 # -------------------------------------------------------------------------------- refusals
 def test_sub_steps_backwards_are_refused():
     with pytest.raises(InvalidInput, match="diffusion cannot"):
