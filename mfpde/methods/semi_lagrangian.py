@@ -62,8 +62,8 @@ def semi_lagrangian(
     features that move nothing there is no such error. What comes to rest is the fixed point of the
     splitting, off the Gibbs state exp(−V/λ)/Z by O(dt²); ``mf.scharfetter_gummel()`` holds Gibbs
     states to round-off. Prefer this method for how a density moves, that one for where it rests,
-    and wherever much mass lies at a wall: diffusion alone sees walls as mirrors, which the flow down
-    V does not, and splitting is of order 1 in time there.
+    and wherever much mass lies at a wall: a mirror to diffusion alone, not to the flow down V, it
+    costs splitting an order in time.
 
     With |a| the density is rough at a = 0, where the scheme is of first order; a cell centred there
     (an odd number of cells on a symmetric axis) keeps what rests at 0 in one cell.
