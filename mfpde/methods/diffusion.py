@@ -16,9 +16,9 @@ from mfpde.problems.problem import Array
 
 # Below this variance, in squared cells, a stencil that matches moments; from there on the Gaussian
 # itself at the cells: positive, of any width, one pass. Sampling errs by 2exp(−2π²s²): at s² = 1.5
-# the variance is off by 2e-11, later by less. The error of matched moments, per variance, falls from
-# s = 0 on, is least at s² = 0.7 (order 5) to 1 (order 9), at 1.5 at most twice that at 0; no wave
-# grows. Above 0.4 (order 5) to 0.8 (order 9) these weights are positive too.
+# the variance is off by 2e-11, later by less. The error of matched moments, per variance, falls
+# from s = 0 on, is least at s² = 0.7 (order 5) to 1 (order 9), at 1.5 at most twice that at 0; no
+# wave grows. Above 0.4 (order 5) to 0.8 (order 9) these weights are positive too.
 SAMPLED = 1.5
 TAIL = 8.6  # standard deviations: beyond lies 1e-16
 UNIFORM = 3.0  # standard deviations per period: the slowest wave has fallen by exp(−2π²·9)
