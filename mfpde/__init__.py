@@ -9,6 +9,7 @@ from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure, estimated_error, true_error
 from mfpde.methods.muscl import muscl
+from mfpde.methods.pushforward import pushforward
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
@@ -80,6 +81,7 @@ __all__ = [
     "point",
     "predict",
     "product",
+    "pushforward",
     "quadratic",
     "relu",
     "ridge",

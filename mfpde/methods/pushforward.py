@@ -1,0 +1,374 @@
+"""Full-batch gradient descent of finite step, as a map of densities.
+
+    ρ ← (P∘(Id − dt ∇V_ρ))_# ρ                          (reg without kinks)
+    ρ ← (P∘prox_{dt·reg}∘(Id − dt ∇⟨risk', Φ⟩))_# ρ     (forward-backward)
+
+with P the projection on closed walls (Chizat & Bach 2018, §2; Combettes & Pesquet 2011): explicit
+Euler for particles, and for any dt, also where the map folds and the energy rises.
+
+The density is what the run's quadrature takes it for, masses at the cell centres. Each moves by the
+features' own slopes and is dealt to the centres about its image (kernels/deposit.py): a remeshed
+particle method (Cottet, Etancelin, Pérignon & Picard, ESAIM: M2AN 48 (2014)). Where the map
+stretches cells, images would leave gaps: masses are first dealt to q sub-nodes of every cell, q
+from the stretching. What ripple remains falls as q⁻⁴; with q ∝ √cells it is of order 2 as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.errors import InvalidInput
+from mfpde.flows.gradient import BLOCK, features_along
+from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.grids.axis import Axis
+from mfpde.grids.grid import along, tensor_points
+from mfpde.kernels.deposit import GHOSTS, deposit, divide, sub_shares, with_ghosts
+from mfpde.kernels.tiles import WALL, axis_view
+from mfpde.methods.step import Method, Step
+from mfpde.problems.arguments import number, shown
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.penalties import Penalty
+from mfpde.problems.problem import Array, Problem
+
+SLACK = 1e-9  # by which instants may miss multiples of dt, relative
+COARSE = 64  # cells of an axis at which the two numbers below hold
+DENSE = 3.0  # images of sub-nodes a cell; the ripple is then about 1e-3
+STILL = 0.055  # departure of the map's slopes from the identity that needs no sub-nodes
+MOST_PARTS = 16  # sub-nodes of a cell along one axis
+UNSEEN = 1e-12  # mass of a cell, of the whole, whose stretching does not matter
+TINY, SMALL = 1e-150, 1e-140  # beside 0: a kink's jump is the same at both, a pole's is not
+ROUNDING = 1e-9  # of a gradient
+
+Columns = tuple[Array, ...]  # nodes along each axis
+Slopes = Callable[[Columns, Array, Array], Array]  # nodes, response, masses -> (*nodes, D)
+Prox = Callable[[Array, float], Array]
+Outflow = dict[str, tuple[float, float]]
+
+
+def pushforward(dt: float) -> Method:
+    """Gradient descent with the finite step ``dt``: the law of infinitely many neurons.
+
+    At k·dt after k steps and nowhere else. Follows ``particle_ref.Descent(dt)`` neuron by neuron,
+    penalties with kinks (|a|) by their proximal map included. Uniform, stretched and periodic axes.
+    First moments of what is dealt to cells are exact, but within two cells of a wall that is not
+    periodic; there, what lies beyond the outermost centre is moved to it.
+
+    Args:
+        dt: the step, in PDE time: the learning rate on one neuron's own gradient of the mean field.
+
+    Raises:
+        InvalidInput: unless 0 < dt < ∞; on solving, where features or kernel have no slope, a
+            penalty with kinks has no proximal map, or times are no multiples of dt.
+    """
+    if not 0 < number(dt) < np.inf:
+        raise InvalidInput(f"pushforward(dt={shown(dt)})", "a step is a finite time > 0", "dt=0.1")
+    step = number(dt)
+    return Method(
+        name="pushforward",
+        order=2.0,
+        parameters={"dt": step},
+        limit="dt as given",
+        promise="none",
+        begin=lambda flow: Pushforward(flow, step),
+        stride=step,
+    )
+
+
+class Pushforward:
+    """pushforward bound to a flow."""
+
+    def __init__(self, flow: WassersteinFlow, dt: float) -> None:
+        self.flow, self.dt = flow, dt
+        self.slopes = slopes_of(flow)
+        self.penalty = flow.problem.penalty
+        self.prox = proximal(self.penalty, flow.problem.dimension)
+        self.targets = Targets.of(flow)
+        self.limited = {"deposits": 0}
+
+    def longest(self, rho: Array, field: Field) -> float:
+        return self.dt * (1 + SLACK)
+
+    def step(self, rho: Array, field: Field, dt: float) -> Step:
+        # λ > 0: here, after the map, every coordinate diffuses for a time dt
+        masses = rho * self.flow.volumes
+
+        def image(columns: Columns) -> Array:
+            return self.image(columns, self.slopes(columns, field.response, masses), dt)
+
+        nodes = self.divided(masses, image)
+        places = image(nodes.columns)
+        if not np.isfinite(places.sum()):  # the loop sees it and stops
+            return Step(np.full_like(rho, np.nan), dict.fromkeys(self.flow.walls, (0.0, 0.0)), 0)
+        settled, escaped, lost = self.settled(nodes, places)
+        dealt, limited = self.targets.deal(settled, places)
+        self.limited["deposits"] += limited
+        carried = float(np.vdot(lost, field.potential)) if lost.any() else 0.0
+        return Step(dealt / self.flow.volumes, escaped, carried)
+
+    def image(self, columns: Columns, slopes: Array, dt: float) -> Array:
+        """Where the map sends every node, (*nodes, D), before walls; ``slopes`` are the risk's."""
+        points = points_of(columns)
+        flat = points.reshape(-1, points.shape[-1])
+        if self.prox is not None:
+            return self.prox(flat - dt * slopes.reshape(flat.shape), dt).reshape(points.shape)
+        return points - dt * (slopes + self.penalty.gradient(flat).reshape(points.shape))
+
+    def divided(self, masses: Array, image: Callable[[Columns], Array]) -> Nodes:
+        """The masses at the centres, or at as many sub-nodes as the map's stretching asks for."""
+        axes, centres = list(self.flow.grid.axes.values()), self.flow.grid.centres
+        moved = image(centres) - points_of(centres)
+        parts = parts_needed(moved, axes, masses > UNSEEN * masses.sum())
+        columns = tuple(sub_nodes(axis, q) for axis, q in zip(axes, parts, strict=True))
+        for k, (wall, q) in enumerate(zip(self.flow.walls.values(), parts, strict=True)):
+            masses = divided_along(masses, k, wall, q)
+        return Nodes(columns, masses, parts)
+
+    def settled(self, nodes: Nodes, places: Array) -> tuple[Array, Outflow, Array]:
+        """Masses that stay, what left by coordinate, and from which cells, (cells).
+
+        Circles are wrapped and closed walls projected on, in ``places``. What ends beyond an open
+        wall has left through the wall that it crossed first on its straight way.
+        """
+        D = len(nodes.columns)
+        beyond = np.zeros(places.shape)  # share of the way behind an open wall
+        for k, (name, axis) in enumerate(self.flow.grid.axes.items()):
+            y, wall = places[..., k], self.flow.walls[name]
+            if wall == "periodic":
+                wrap(y, axis)
+            elif wall == "closed":
+                np.clip(y, axis.low, axis.high, out=y)
+            else:
+                over = np.maximum(axis.low - y, y - axis.high)
+                way = np.abs(y - along(nodes.columns[k], k, D))
+                np.divide(over, way, out=beyond[..., k], where=over > 0)
+        first = beyond.argmax(axis=-1)
+        leaves = beyond.max(axis=-1) > 0
+        escaped = {}
+        for k, (name, axis) in enumerate(self.flow.grid.axes.items()):
+            through = leaves & (first == k)
+            low = through & (places[..., k] < axis.low)
+            out = (nodes.masses[low].sum(), nodes.masses[through & ~low].sum())
+            escaped[name] = (float(out[0]), float(out[1]))
+        lost = nodes.by_cell(np.where(leaves, nodes.masses, 0.0))
+        return np.where(leaves, 0.0, nodes.masses), escaped, lost
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Where a density's masses sit before they move.
+
+    Attributes:
+        columns: nodes along each axis.
+        masses: of all their combinations.
+        parts: nodes in each cell, by axis.
+    """
+
+    columns: Columns
+    masses: Array
+    parts: tuple[int, ...]
+
+    def by_cell(self, masses: Array) -> Array:
+        """Sums of masses at the nodes over each cell."""
+        pairs = zip(masses.shape, self.parts, strict=True)
+        split = masses.reshape([n for nodes, q in pairs for n in (nodes // q, q)])
+        return split.sum(axis=tuple(range(1, split.ndim, 2)))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The cells that images are dealt to, as the kernel wants them.
+
+    Attributes:
+        centres: of all axes one after another, with ghosts; axis k from start[k] to start[k + 1].
+        shape: cells along each axis.
+        walls: their kinds.
+    """
+
+    centres: Array
+    start: NDArray[np.int64]
+    shape: NDArray[np.int64]
+    walls: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, flow: WassersteinFlow) -> Targets:
+        """Those of a flow's grid."""
+        lines = [ghosted(axis) for axis in flow.grid.axes.values()]
+        start = np.cumsum([0] + [len(line) for line in lines])
+        walls = np.array([WALL[wall] for wall in flow.walls.values()])
+        return cls(np.concatenate(lines), start, np.array(flow.grid.shape), walls)
+
+    def deal(self, masses: Array, places: Array) -> tuple[Array, int]:
+        """Cell masses of masses (*nodes) at places (*nodes, D); how many were limited."""
+        result = np.empty(int(self.shape.prod()))
+        flat = places.reshape(-1, len(self.shape))
+        limited = deposit(
+            masses.ravel(), flat, self.centres, self.start, self.shape, self.walls, result
+        )
+        return result.reshape(self.shape), int(limited)
+
+
+def points_of(columns: Columns) -> Array:
+    """All combinations of nodes, (*nodes, D)."""
+    return np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1)
+
+
+def ghosted(axis: Axis) -> Array:
+    """Centres of an axis and GHOSTS beyond each end."""
+    return with_ghosts(axis.centres, axis.high - axis.low if axis.is_periodic else None)
+
+
+def wrap(y: Array, axis: Axis) -> None:
+    """Move y by whole periods into [low, high); what is there stays as it is, to the last bit."""
+    out = (y < axis.low) | (y >= axis.high)
+    y[out] = axis.low + np.mod(y[out] - axis.low, axis.high - axis.low)
+    y[y >= axis.high] = axis.low  # mod(−1e-20, 1) rounds to 1
+
+
+# ------------------------------------------------------------------------------------- sub-nodes
+def parts_needed(
+    moved: Array, axes: Sequence[Axis], occupied: NDArray[np.bool_]
+) -> tuple[int, ...]:
+    """Sub-nodes of a cell along each axis, from the displacements (cells, D) of the centres.
+
+    ∂T/∂x_k by differences, in cells per cell. Of those to both neighbours the one nearer to the
+    identity counts: where ∇V jumps, the map tears mass apart and no node belongs into the gap.
+    """
+    widths = [along(axis.widths, k, len(axes)) for k, axis in enumerate(axes)]
+    parts = []
+    for k, axis in enumerate(axes):
+        change = np.stack([np.diff(moved[..., i], axis=k) for i in range(len(axes))], axis=-1)
+        inner = np.stack(
+            [
+                change[..., i]
+                / np.take(np.broadcast_to(w, occupied.shape), range(axis.cells - 1), k)
+                for i, w in enumerate(widths)
+            ],
+            axis=-1,
+        )
+        departure = np.abs(inner).max(axis=-1)
+        inner[..., k] += 1.0
+        stretch = np.abs(inner).max(axis=-1)
+        fineness = axis.cells / COARSE
+        still = departure <= STILL * fineness ** (-2 / 3)
+        wanted = np.where(still, 1.0, np.ceil(DENSE * np.sqrt(fineness) * stretch))
+        sides = [np.concatenate([np.take(wanted, [0], k), wanted], k)]
+        sides.append(np.concatenate([wanted, np.take(wanted, [-1], k)], k))
+        wanted = np.where(occupied, np.minimum(*sides), 1.0)
+        parts.append(int(np.clip(wanted.max(), 1, MOST_PARTS)))
+    return tuple(parts)
+
+
+def sub_nodes(axis: Axis, q: int) -> Array:
+    """q nodes in every cell, (cells·q,); at uniform distances where centres are."""
+    if q == 1:
+        return axis.centres
+    share, base = sub_shares(q)
+    lines, cells = ghosted(axis), np.arange(axis.cells)
+    four = [lines[cells + GHOSTS + m][:, None] for m in range(-2, 3)]
+    columns = [
+        sum(q * share[0, j, m] * four[base[j] + 2 + m][:, 0] for m in range(4)) for j in range(q)
+    ]
+    return np.stack(columns, axis=1).ravel()
+
+
+def divided_along(masses: Array, k: int, wall: str, q: int) -> Array:
+    """Masses at q sub-nodes of every cell of axis k."""
+    if q == 1:
+        return masses
+    shape = [n * q if j == k else n for j, n in enumerate(masses.shape)]
+    result = np.empty(shape)
+    divide(axis_view(masses, k), *sub_shares(q), WALL[wall], axis_view(result, k))
+    return result
+
+
+# ------------------------------------------------------------------------------------ the slopes
+def slopes_of(flow: WassersteinFlow) -> Slopes:
+    """∇⟨risk', Φ⟩ at all combinations of nodes.
+
+    Raises:
+        InvalidInput: where features or kernel come without their slopes.
+    """
+    problem = flow.problem
+    if isinstance(problem, KernelProblem):
+        return kernel_slopes(problem, flow.grid.points())
+    if problem.dphi is None:
+        raise InvalidInput(
+            f"pushforward on {problem!r}",
+            "neurons move along the features' slopes, and these have none",
+            "give them: mf.Activation(value, slope) or dphi; or method=mf.muscl()",
+        )
+    return partial(lifted_slopes if problem.lifted else plain_slopes, problem)
+
+
+def lifted_slopes(problem: Problem, columns: Columns, slope: Array, masses: Array) -> Array:
+    """∂_a = g(v), ∂_v = a ∇g(v): features at the nodes of v alone."""
+    a, *others = columns
+    g, dg = features_along(problem, tensor_points(tuple(others)), slope)
+    inner = tuple(len(column) for column in others)
+    result = np.empty((len(a), *inner, len(columns)))
+    result[..., 0] = g.reshape(inner)
+    result[..., 1:] = np.multiply.outer(a, dg.reshape(*inner, -1))
+    return result
+
+
+def plain_slopes(problem: Problem, columns: Columns, slope: Array, masses: Array) -> Array:
+    """∇g(θ)."""
+    points = tensor_points(columns)
+    _, dg = features_along(problem, points, slope)
+    return dg.reshape(*(len(column) for column in columns), -1)
+
+
+def kernel_slopes(problem: KernelProblem, centres: Array) -> Slopes:
+    """∫∂K(θ, v)ρ(dv) − ∇F(θ)."""
+    dK, dF = problem.dK, problem.dF
+    if dK is None or dF is None:
+        raise InvalidInput(
+            f"pushforward on {problem!r}",
+            f"neurons move along the kernel's slopes: {'dK' if dK is None else 'dF'} is missing",
+            "mf.kernel_problem(…, dK=…, dF=…); or method=mf.muscl()",
+        )
+
+    def slopes(columns: Columns, response: Array, masses: Array) -> Array:
+        points, weights = tensor_points(columns), masses.ravel()
+        result = -dF(points)
+        rows = max(1, BLOCK // (len(centres) * len(columns)))
+        for start in range(0, len(points), rows):
+            part = slice(start, start + rows)
+            result[part] += np.einsum("pvk,v->pk", dK(points[part], centres), weights)
+        return result.reshape(*(len(column) for column in columns), -1)
+
+    return slopes
+
+
+# ----------------------------------------------------------------------------------- the penalty
+def proximal(penalty: Penalty, dimension: int) -> Prox | None:
+    """The proximal map of a penalty that has kinks, None for one that has none.
+
+    A kink at 0 takes an interval to one point; without a proximal map ∂_k reg jumps there.
+
+    Raises:
+        InvalidInput: for kinks without a proximal map.
+    """
+    axes = np.eye(dimension)
+    if penalty.prox is not None:
+        above, below = penalty.prox(TINY * axes, 1.0), penalty.prox(-TINY * axes, 1.0)
+        return penalty.prox if (np.diag(above) == np.diag(below)).any() else None
+    for rest in (0.0, 1 - axes):
+        with np.errstate(all="ignore"):  # poles are none
+            near, far = (
+                np.diag(penalty.gradient(rest + h * axes) - penalty.gradient(rest - h * axes))
+                for h in (TINY, SMALL)
+            )
+            jumps = (np.abs(near) > ROUNDING) & np.isclose(near, far, rtol=ROUNDING)
+        if jumps.any():
+            raise InvalidInput(
+                f"pushforward under the penalty {penalty!r}",
+                "it has kinks and no proximal map; steps along its gradient chatter across them",
+                "a penalty with prox (ridge, total_variation, their sums), or method=mf.muscl()",
+            )
+    return None
