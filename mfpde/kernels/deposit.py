@@ -50,8 +50,8 @@ def _shares(y, centres, cells, wall, index, smooth, linear):  # type: ignore[no-
     while k < cells - 1 and y >= centres[k + 3]:
         k += 1
     below = centres[k + 2]
-    gap = centres[k + 3] - below
-    t = min(max((y - below) / gap, 0.0), 1.0)
+    per_gap = 1.0 / (centres[k + 3] - below)
+    t = min((y - below) * per_gap, 1.0)
     if wall != PERIODIC and k == -1:
         t = 1.0
     elif wall != PERIODIC and k == cells - 1:
@@ -59,9 +59,9 @@ def _shares(y, centres, cells, wall, index, smooth, linear):  # type: ignore[no-
     linear[0], linear[1], linear[2], linear[3] = 0.0, 1.0 - t, t, 0.0
     if wall == PERIODIC or 1 <= k < cells - 2:
         share_out(t, smooth)
-        astray = (y - below) / gap
+        astray = t
         for m in range(4):
-            astray -= smooth[m] * ((centres[k + 1 + m] - below) / gap)
+            astray -= smooth[m] * ((centres[k + 1 + m] - below) * per_gap)
         smooth[1] -= astray
         smooth[2] += astray
     else:
@@ -74,9 +74,12 @@ def _shares(y, centres, cells, wall, index, smooth, linear):  # type: ignore[no-
 shares = compiled(_shares)
 
 
-def _stencil(place, centres, start, cells, walls, index, smooth, linear):  # type: ignore[no-untyped-def]
-    """Flat cells about a point in D dimensions with their shares; returns how many there are."""
-    i, s, r = np.empty(4, np.int64), np.empty(4), np.empty(4)
+def _stencil(place, centres, start, cells, walls, four, index, smooth, linear):  # type: ignore[no-untyped-def]
+    """Flat cells about a point in D dimensions with their shares; returns how many there are.
+
+    four: room for index, smooth and linear of one axis.
+    """
+    i, s, r = four
     index[0], smooth[0], linear[0] = 0, 1.0, 1.0
     count = 1
     for k in range(cells.shape[0]):
@@ -102,11 +105,12 @@ def _deposit(masses, places, centres, start, cells, walls, result):  # type: ign
     """
     most = 4 ** cells.shape[0]
     index, smooth, linear = np.empty(most, np.int64), np.empty(most), np.empty(most)
+    four = np.empty(4, np.int64), np.empty(4), np.empty(4)
     drained = np.zeros(result.shape[0])
     result[:] = 0.0
     for j in range(masses.shape[0]):
         if masses[j] > 0.0:
-            count = stencil(places[j], centres, start, cells, walls, index, smooth, linear)
+            count = stencil(places[j], centres, start, cells, walls, four, index, smooth, linear)
             for c in range(count):
                 result[index[c]] += masses[j] * linear[c]
                 drained[index[c]] += masses[j] * max(linear[c] - smooth[c], 0.0)
@@ -117,7 +121,7 @@ def _deposit(masses, places, centres, start, cells, walls, result):  # type: ign
     limited = 0
     for j in range(masses.shape[0]):
         if masses[j] > 0.0:
-            count = stencil(places[j], centres, start, cells, walls, index, smooth, linear)
+            count = stencil(places[j], centres, start, cells, walls, four, index, smooth, linear)
             factor = 1.0
             for c in range(count):
                 if smooth[c] < linear[c]:

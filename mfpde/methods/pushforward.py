@@ -15,6 +15,7 @@ from the stretching. What ripple remains falls as q⁻⁴; with q ∝ √cells i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,8 +39,8 @@ from mfpde.problems.problem import Array, Problem
 SLACK = 1e-9  # by which instants may miss multiples of dt, relative
 COARSE = 64  # cells of an axis at which the two numbers below hold
 DENSE = 3.0  # images of sub-nodes a cell; the ripple is then about 1e-3
-STILL = 0.055  # departure of the map's slopes from the identity that needs no sub-nodes
-MOST_PARTS = 16  # sub-nodes of a cell along one axis
+STILL = 0.035  # departure of the map's slopes from the identity: no sub-nodes; twice that: two
+MOST_NODES = 2**22  # in all; beyond, cells get fewer sub-nodes than they ask for
 UNSEEN = 1e-12  # mass of a cell, of the whole, whose stretching does not matter
 TINY, SMALL = 1e-150, 1e-140  # beside 0: a kink's jump is the same at both, a pole's is not
 ROUNDING = 1e-9  # of a gradient
@@ -233,34 +234,32 @@ def wrap(y: Array, axis: Axis) -> None:
 def parts_needed(
     moved: Array, axes: Sequence[Axis], occupied: NDArray[np.bool_]
 ) -> tuple[int, ...]:
-    """Sub-nodes of a cell along each axis, from the displacements (cells, D) of the centres.
-
-    ∂T/∂x_k by differences, in cells per cell. Of those to both neighbours the one nearer to the
-    identity counts: where ∇V jumps, the map tears mass apart and no node belongs into the gap.
-    """
-    widths = [along(axis.widths, k, len(axes)) for k, axis in enumerate(axes)]
-    parts = []
-    for k, axis in enumerate(axes):
-        change = np.stack([np.diff(moved[..., i], axis=k) for i in range(len(axes))], axis=-1)
-        inner = np.stack(
-            [
-                change[..., i]
-                / np.take(np.broadcast_to(w, occupied.shape), range(axis.cells - 1), k)
-                for i, w in enumerate(widths)
-            ],
-            axis=-1,
-        )
-        departure = np.abs(inner).max(axis=-1)
-        inner[..., k] += 1.0
-        stretch = np.abs(inner).max(axis=-1)
-        fineness = axis.cells / COARSE
-        still = departure <= STILL * fineness ** (-2 / 3)
-        wanted = np.where(still, 1.0, np.ceil(DENSE * np.sqrt(fineness) * stretch))
-        sides = [np.concatenate([np.take(wanted, [0], k), wanted], k)]
-        sides.append(np.concatenate([wanted, np.take(wanted, [-1], k)], k))
-        wanted = np.where(occupied, np.minimum(*sides), 1.0)
-        parts.append(int(np.clip(wanted.max(), 1, MOST_PARTS)))
+    """Sub-nodes of a cell along each axis, from the displacements (*cells, D) of the centres."""
+    widths = np.stack(np.meshgrid(*(axis.widths for axis in axes), indexing="ij"), axis=-1)
+    parts = [int(wanted_along(moved / widths, k)[occupied].max()) for k in range(len(axes))]
+    while math.prod(parts) * occupied.size > MOST_NODES and max(parts) > 1:
+        parts[int(np.argmax(parts))] -= 1
     return tuple(parts)
+
+
+def wanted_along(moved: Array, k: int) -> Array:
+    """Sub-nodes that every cell asks for along axis k, (*cells); ``moved`` in cells.
+
+    ∂T/∂x_k by differences. Of those to both neighbours the one that asks for less counts: where ∇V
+    jumps, the map tears mass apart and no node belongs into the gap.
+    """
+    slopes = np.diff(moved, axis=k)  # of T − Id, in cells per cell
+    departure = np.abs(slopes).max(axis=-1)
+    slopes[..., k] += 1.0
+    stretch = np.abs(slopes).max(axis=-1)
+    fineness = moved.shape[k] / COARSE
+    still = STILL * fineness ** (-2 / 3)
+    dense = np.maximum(np.ceil(DENSE * np.sqrt(fineness) * stretch), 1.0)
+    wanted = np.select([departure <= still, departure <= 2 * still], [1.0, 2.0], dense)
+    first, last = np.take(wanted, [0], axis=k), np.take(wanted, [-1], axis=k)
+    return np.minimum(
+        np.concatenate([first, wanted], axis=k), np.concatenate([wanted, last], axis=k)
+    )
 
 
 def sub_nodes(axis: Axis, q: int) -> Array:
