@@ -28,7 +28,7 @@ from mfpde.flows.gradient import BLOCK, features_along
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import along, tensor_points
-from mfpde.kernels.deposit import GHOSTS, deposit, divide, sub_shares, with_ghosts
+from mfpde.kernels.deposit import REACH, SIX, deposit, divide, sub_shares, with_ghosts
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.step import Method, Step
 from mfpde.problems.arguments import number, shown
@@ -56,7 +56,7 @@ def pushforward(dt: float) -> Method:
 
     At k·dt after k steps and nowhere else. Follows ``particle_ref.Descent(dt)`` neuron by neuron,
     penalties with kinks (|a|) by their proximal map included. Uniform, stretched and periodic axes.
-    First moments of what is dealt to cells are exact, but within two cells of a wall that is not
+    First moments of what is dealt to cells are exact, but within three cells of a wall that is not
     periodic; there, what lies beyond the outermost centre is moved to it.
 
     Args:
@@ -219,7 +219,7 @@ def points_of(columns: Columns) -> Array:
 
 
 def ghosted(axis: Axis) -> Array:
-    """Centres of an axis and GHOSTS beyond each end."""
+    """Centres of an axis and REACH more beyond each end."""
     return with_ghosts(axis.centres, axis.high - axis.low if axis.is_periodic else None)
 
 
@@ -267,12 +267,9 @@ def sub_nodes(axis: Axis, q: int) -> Array:
     if q == 1:
         return axis.centres
     share, base = sub_shares(q)
-    lines, cells = ghosted(axis), np.arange(axis.cells)
-    four = [lines[cells + GHOSTS + m][:, None] for m in range(-2, 3)]
-    columns = [
-        sum(q * share[0, j, m] * four[base[j] + 2 + m][:, 0] for m in range(4)) for j in range(q)
-    ]
-    return np.stack(columns, axis=1).ravel()
+    cells, line = np.arange(axis.cells)[:, None, None], ghosted(axis)
+    about = line[cells + base[:, None] + np.arange(SIX) + REACH]  # (cells, q, 6)
+    return q * np.einsum("kjm,jm->kj", about, share[0]).ravel()
 
 
 def divided_along(masses: Array, k: int, wall: str, q: int) -> Array:
