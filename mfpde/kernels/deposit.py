@@ -76,27 +76,29 @@ def _shares(y, centres, cells, wall, index, smooth, linear):  # type: ignore[no-
 shares = compiled(_shares)
 
 
-def _stencil(place, centres, start, cells, walls, line, index, smooth, linear):  # type: ignore[no-untyped-def]
-    """Flat cells about a point in D dimensions with their shares; returns how many there are.
+def _rows(place, centres, start, cells, walls, six, index, smooth, linear):  # type: ignore[no-untyped-def]
+    """The cells about a point in D dimensions: rows along the last axis, six cells in each.
 
-    line: room for index, smooth and linear of one axis.
+    Writes the flat first cell of each row's line and its shares by all axes but the last, and to
+    ``six`` (index, smooth, linear) those along the last axis. Returns how many rows there are.
     """
-    i, s, r = line
+    i, s, r = six
     index[0], smooth[0], linear[0] = 0, 1.0, 1.0
-    count = 1
-    for k in range(cells.shape[0]):
+    count, last = 1, cells.shape[0] - 1
+    for k in range(last + 1):
         shares(place[k], centres[start[k] : start[k + 1]], cells[k], walls[k], i, s, r)
-        for c in range(count - 1, -1, -1):  # backwards: 6c ≥ c
-            flat, high, low = index[c] * cells[k], smooth[c], linear[c]
-            for m in range(SIX - 1, -1, -1):
-                index[SIX * c + m] = flat + i[m]
-                smooth[SIX * c + m] = high * s[m]
-                linear[SIX * c + m] = low * r[m]
-        count *= SIX
+        if k < last:
+            for c in range(count - 1, -1, -1):  # backwards: 6c ≥ c
+                flat, high, low = index[c], smooth[c], linear[c]
+                for m in range(SIX - 1, -1, -1):
+                    index[SIX * c + m] = (flat + i[m]) * cells[k + 1]
+                    smooth[SIX * c + m] = high * s[m]
+                    linear[SIX * c + m] = low * r[m]
+            count *= SIX
     return count
 
 
-stencil = compiled(_stencil)
+rows_about = compiled(_rows)
 
 
 def _deposit(masses, places, centres, start, cells, walls, result):  # type: ignore[no-untyped-def]
@@ -105,32 +107,39 @@ def _deposit(masses, places, centres, start, cells, walls, result):  # type: ign
     centres: those of all axes one after another, with ghosts; axis k from start[k] to start[k + 1].
     Returns how many masses were limited.
     """
-    most = SIX ** cells.shape[0]
+    most = SIX ** (cells.shape[0] - 1)
     index, smooth, linear = np.empty(most, np.int64), np.empty(most), np.empty(most)
-    line = np.empty(SIX, np.int64), np.empty(SIX), np.empty(SIX)
+    six = np.empty(SIX, np.int64), np.empty(SIX), np.empty(SIX)
+    i, s, r = six
     drained = np.zeros(result.shape[0])
     result[:] = 0.0
     for j in range(masses.shape[0]):
         if masses[j] > 0.0:
-            count = stencil(places[j], centres, start, cells, walls, line, index, smooth, linear)
+            count = rows_about(places[j], centres, start, cells, walls, six, index, smooth, linear)
             for c in range(count):
-                result[index[c]] += masses[j] * linear[c]
-                drained[index[c]] += masses[j] * max(linear[c] - smooth[c], 0.0)
+                high, low = masses[j] * smooth[c], masses[j] * linear[c]
+                for m in range(SIX):
+                    dealt = low * r[m]
+                    result[index[c] + i[m]] += dealt
+                    drained[index[c] + i[m]] += max(dealt - high * s[m], 0.0)
     allowed = drained
-    for i in range(result.shape[0]):
-        enough = drained[i] <= MARGIN * result[i]
-        allowed[i] = 1.0 if enough else MARGIN * result[i] / drained[i]
+    for f in range(result.shape[0]):
+        enough = drained[f] <= MARGIN * result[f]
+        allowed[f] = 1.0 if enough else MARGIN * result[f] / drained[f]
     limited = 0
     for j in range(masses.shape[0]):
         if masses[j] > 0.0:
-            count = stencil(places[j], centres, start, cells, walls, line, index, smooth, linear)
+            count = rows_about(places[j], centres, start, cells, walls, six, index, smooth, linear)
             factor = 1.0
             for c in range(count):
-                if smooth[c] < linear[c]:
-                    factor = min(factor, allowed[index[c]])
+                for m in range(SIX):
+                    if smooth[c] * s[m] < linear[c] * r[m]:
+                        factor = min(factor, allowed[index[c] + i[m]])
             limited += factor < 1.0
             for c in range(count):
-                result[index[c]] += masses[j] * factor * (smooth[c] - linear[c])
+                high, low = masses[j] * smooth[c], masses[j] * linear[c]
+                for m in range(SIX):
+                    result[index[c] + i[m]] += factor * (high * s[m] - low * r[m])
     return limited
 
 
