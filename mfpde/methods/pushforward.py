@@ -40,6 +40,7 @@ SLACK = 1e-9  # by which instants may miss multiples of dt, relative
 COARSE = 64  # cells of an axis at which the two numbers below hold
 DENSE = 3.0  # images of sub-nodes a cell; the ripple is then about 1e-3
 STILL = 0.035  # departure of the map's slopes from the identity: no sub-nodes; twice that: two
+MOST_PARTS = 64  # sub-nodes of a cell along one axis
 MOST_NODES = 2**22  # in all; beyond, cells get fewer sub-nodes than they ask for
 UNSEEN = 1e-12  # mass of a cell, of the whole, whose stretching does not matter
 TINY, SMALL = 1e-150, 1e-140  # beside 0: a kink's jump is the same at both, a pole's is not
@@ -236,7 +237,8 @@ def parts_needed(
 ) -> tuple[int, ...]:
     """Sub-nodes of a cell along each axis, from the displacements (*cells, D) of the centres."""
     widths = np.stack(np.meshgrid(*(axis.widths for axis in axes), indexing="ij"), axis=-1)
-    parts = [int(wanted_along(moved / widths, k)[occupied].max()) for k in range(len(axes))]
+    most = [wanted_along(moved / widths, k)[occupied].max() for k in range(len(axes))]
+    parts = [int(np.fmin(wanted, MOST_PARTS)) for wanted in most]  # a NaN shows in the images
     while math.prod(parts) * occupied.size > MOST_NODES and max(parts) > 1:
         parts[int(np.argmax(parts))] -= 1
     return tuple(parts)

@@ -70,7 +70,7 @@ def test_the_first_moment_is_exact_limited_or_not(name):
     assert_allclose(cells @ axis.centres, masses @ places, rtol=1e-13)
 
 
-@pytest.mark.parametrize("y", [-0.9, 0.13, 0.5, 1.77])
+@pytest.mark.parametrize("y", [-0.7, 0.3, 0.5, 1.8])
 def test_moments_to_four_are_exact_on_uniform_axes(y):
     """Over a background that keeps all lobes; the fifth is off by 0.57 h⁵ at most."""
     axis = mf.uniform(-7.0, 7.0, 14)
@@ -79,7 +79,7 @@ def test_moments_to_four_are_exact_on_uniform_axes(y):
     assert limited == 0
     moments = [(cells - 1) @ (axis.centres - y) ** k for k in range(6)]
     assert_allclose(moments[:5], np.eye(5)[0], rtol=0, atol=2e-14)
-    assert moments[5] == 0 if y in axis.centres else 0.05 < abs(moments[5]) < 0.57
+    assert moments[5] == 0 if y in axis.centres else 0.3 < abs(moments[5]) < 0.57
 
 
 def test_what_lies_at_a_centre_stays_there_to_the_last_bit():
