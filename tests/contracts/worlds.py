@@ -44,13 +44,24 @@ WORLDS: dict[str, Axes] = {
 
 def waves(axes: Axes, seed: int) -> Callable[[Array], Array]:
     """Features cos(k_i·θ + φ_i), one period or more round every circle: (N, D) -> (N, SAMPLES)."""
+    k, shift = wave_numbers(axes, seed)
+    return lambda points: np.cos(points @ k + shift)
+
+
+def slopes_of_waves(axes: Axes, seed: int) -> Callable[[Array], Array]:
+    """Their slopes: (N, D) -> (N, SAMPLES, D)."""
+    k, shift = wave_numbers(axes, seed)
+    return lambda points: -np.sin(points @ k + shift)[:, :, None] * k.T
+
+
+def wave_numbers(axes: Axes, seed: int) -> tuple[Array, Array]:
+    """k (D, SAMPLES) and φ (SAMPLES,)."""
     rng = np.random.default_rng(seed)
     k = rng.uniform(-2.5, 2.5, (len(axes), SAMPLES))
     for row, (_, geometry) in zip(k, axes.values(), strict=True):
         if geometry.kind == "circle":
             row[:] = 2 * np.pi / geometry.high * rng.integers(1, 3, SAMPLES)
-    shift = rng.uniform(0, 2 * np.pi, SAMPLES)
-    return lambda points: np.cos(points @ k + shift)
+    return k, rng.uniform(0, 2 * np.pi, SAMPLES)
 
 
 def world(
@@ -69,7 +80,7 @@ def world(
     problem = mf.Problem(
         grid.coords,
         phi=waves(axes, seed) if features is None else features,
-        dphi=None,
+        dphi=slopes_of_waves(axes, seed) if features is None else None,
         loss=loss(y, weights / weights.sum()),
         penalty=penalty,
         initial=mf.uniform_box(*ends.T),
