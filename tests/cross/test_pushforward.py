@@ -5,7 +5,6 @@ afterwards is the dealing to centres alone.
 """
 
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose
 
 import mfpde as mf
@@ -111,21 +110,25 @@ def test_a_step_so_large_that_the_energy_rises():
     assert table[-1].max() < 2e-3
 
 
-@pytest.mark.parametrize(
-    ("cells", "low", "high", "finest"),
-    [((24, 48, 96), 1.6, 2.4, 2e-4), ((31, 61, 121), 0.5, 1.6, 2e-3)],
-    ids=["faces on the kink", "centres on the kink"],
-)
-def test_relu(cells, low, high, finest):
-    """∇V jumps at w = 0: order 2 with faces there, order 1 with centres there.
+RELU = mf.two_layer(X, Y, mf.relu, penalty=mf.ridge(0.1), initial=START)
 
-    What is dealt to a centre on the jump moves on with neither side.
+
+def test_relu_with_faces_on_its_kink():
+    """∇V jumps at w = 0; the largest gap of five steps falls at order 2."""
+    cells = (24, 48, 96)
+    table = gaps(RELU, square(4), 0.1, 5, cells).max(axis=1, keepdims=True)
+    assert_allclose(orders(table, cells), 2, rtol=0, atol=0.4)
+    assert table[-1] < 2e-4
+
+
+def test_relu_with_centres_on_its_kink():
+    """What is dealt to a centre on the jump moves on with neither side.
+
+    The gap then depends erratically on the cells. No order is claimed, only a bound of order 1.
     """
-    problem = mf.two_layer(X, Y, mf.relu, penalty=mf.ridge(0.1), initial=START)
-    table = gaps(problem, square(4), 0.1, 5, cells).max(axis=1)
-    observed = np.log(table[0] / table[-1]) / np.log(cells[-1] / cells[0])
-    assert low < observed < high
-    assert table[-1] < finest
+    cells = (31, 55, 81, 121)
+    table = gaps(RELU, square(4), 0.1, 5, cells).max(axis=1)
+    assert (table * cells < 0.12).all()
 
 
 def test_absolute_value_by_its_proximal_map():
