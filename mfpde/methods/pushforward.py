@@ -62,8 +62,10 @@ def pushforward(dt: float) -> Method:
     The density is of order 2. Predictions of smooth problems follow particles started from the
     run's own measure to order 6 while cells are hardly stretched, to order 2 at least where they
     are, and to about order 2 with |a| and for features whose kinks lie on faces. Where kinks lie on
-    centres the gap is erratic, and no order was seen. Uniform, stretched and periodic axes; beside walls, three cells deep, masses are dealt
-    linearly, and what lies beyond the outermost centre counts as at it.
+    centres the gap is erratic, and no order was seen.
+
+    Uniform, stretched and periodic axes. Beside walls, three cells deep, masses are dealt linearly,
+    and what lies beyond the outermost centre counts as at it.
 
     Args:
         dt: the step, in PDE time; learning rate η on the risk of m neurons is dt = mη.
