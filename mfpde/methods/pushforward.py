@@ -4,7 +4,9 @@
     ρ ← (P∘prox_{dt·reg}∘(Id − dt ∇⟨risk', Φ⟩))_# ρ     (forward-backward)
 
 with P the projection on closed walls (Chizat & Bach 2018, §2; Combettes & Pesquet 2011): explicit
-Euler for particles, and for any dt, also where the map folds and the energy rises.
+Euler for particles, and for any dt, also where the map folds and the energy rises. With λ > 0 each
+step ends with Gaussian noise of variance 2λdt: the law of the Euler–Maruyama scheme, or unadjusted
+Langevin algorithm.
 
 The density is what the run's quadrature takes it for, masses at the cell centres. Each moves by the
 features' own slopes and is dealt to the centres about its image (kernels/deposit.py): a remeshed
@@ -30,6 +32,7 @@ from mfpde.grids.axis import Axis
 from mfpde.grids.grid import along, tensor_points
 from mfpde.kernels.deposit import REACH, SIX, deposit, divide, sub_shares, with_ghosts
 from mfpde.kernels.tiles import WALL, axis_view
+from mfpde.methods.diffusion import diffused
 from mfpde.methods.step import Method, Step
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.kernel import KernelProblem
@@ -37,6 +40,7 @@ from mfpde.problems.penalties import Penalty
 from mfpde.problems.problem import Array, Problem
 
 SLACK = 1e-9  # by which instants may miss multiples of dt, relative
+NOISE_ORDER = 5
 COARSE = 64  # cells of an axis at which the two numbers below hold
 DENSE = 3.0  # images of sub-nodes a cell; the ripple is then about 1e-3
 STILL = 0.035  # departure of the map's slopes from the identity: no sub-nodes; twice that: two
@@ -56,7 +60,8 @@ def pushforward(dt: float) -> Method:
     """Gradient descent with the finite step ``dt``: the law of infinitely many neurons.
 
     At k·dt after k steps and nowhere else. Follows ``particle_ref.Descent(dt)`` neuron by neuron,
-    penalties with kinks (|a|) by their proximal map included. The energy may rise; ``carried`` is
+    penalties with kinks (|a|) by their proximal map included, and with λ > 0 the noise of
+    Euler–Maruyama steps. The energy may rise; ``carried`` is
     ∫V dm of what leaves through open walls, V that of the cells and the density it came from.
 
     The density is of order 2. Predictions of smooth problems follow particles started from the
@@ -72,7 +77,8 @@ def pushforward(dt: float) -> Method:
 
     Raises:
         InvalidInput: unless 0 < dt < ∞; on solving, where features or kernel have no slope, a
-            penalty with kinks has no proximal map, or times are no multiples of dt.
+            penalty with kinks has no proximal map, times are no multiples of dt, or λ > 0 on
+            stretched axes.
     """
     if not 0 < number(dt) < np.inf:
         raise InvalidInput(f"pushforward(dt={shown(dt)})", "a step is a finite time > 0", "dt=0.1")
@@ -84,6 +90,7 @@ def pushforward(dt: float) -> Method:
         limit="dt as given",
         promise="none",
         begin=lambda flow: Pushforward(flow, step),
+        diffuses=True,
         stride=step,
     )
 
@@ -98,6 +105,13 @@ class Pushforward:
         self.prox = proximal(self.penalty, flow.problem.dimension)
         self.targets = Targets.of(flow)
         self.limited = {"deposits": 0}
+        stretched = [name for name, axis in flow.grid.axes.items() if not axis.is_uniform]
+        if flow.entropy > 0 and stretched:
+            raise InvalidInput(
+                f"pushforward with entropy = {flow.entropy:g} on the axes {stretched}",
+                "noise is dealt by stencils of uniform axes",
+                "mf.uniform(…), or method=mf.scharfetter_gummel()",
+            )
 
     def longest(self, rho: Array, field: Field) -> float:
         return self.dt * (1 + SLACK)
@@ -115,9 +129,17 @@ class Pushforward:
         settled, escaped, lost = self.settled(nodes, places)
         dealt, limited = self.targets.deal(settled, places)
         self.limited["deposits"] += limited
-        # λ > 0: here every coordinate would diffuse for a time dt, as in unadjusted Langevin steps
         carried = float(np.vdot(lost, field.potential)) if lost.any() else 0.0
-        return Step(dealt / self.flow.volumes, escaped, carried)
+        return Step(self.spread(dealt / self.flow.volumes, dt), escaped, carried)
+
+    def spread(self, rho: Array, dt: float) -> Array:
+        """The density after noise of variance 2λdt in every coordinate."""
+        if self.flow.entropy == 0:
+            return rho
+        for k, (name, axis) in enumerate(self.flow.grid.axes.items()):
+            variance = 2 * self.flow.entropy * dt / float(axis.widths[0]) ** 2
+            rho, _ = diffused(rho, k, self.flow.walls[name], NOISE_ORDER, variance)
+        return rho
 
     def image(self, columns: Columns, slopes: Array, dt: float) -> Array:
         """Where the map sends every node, (*nodes, D), before walls; ``slopes`` are the risk's."""

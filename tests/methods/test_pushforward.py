@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from exact.cases import ENTROPIC
 from exact.solutions import Normal, cell_averages
 from numpy.testing import assert_allclose, assert_array_equal
+from orders.observed import observed_orders
 
 import mfpde as mf
 from mfpde.errors import InvalidInput, NotAvailable
@@ -233,3 +235,35 @@ def test_an_overflow_is_reported_not_dealt():
     problem, dt = frozen(np.array([[1.0]]), LINE), 1e308
     with pytest.raises(mf.NumericalStop, match="not a number"):
         mf.solve(problem, mf.Grid(a=mf.uniform(-4, 4, 16)), mf.pushforward(dt), [0, dt])
+
+
+# ---------------------------------------------------------------------------------------- noise
+def test_noise_is_that_of_euler_maruyama():
+    """Under a ridge mean and variance go (1 − μdt)m and (1 − μdt)²v + 2λdt in every step."""
+    case = ENTROPIC["X12 ridge entropy"]
+    problem, dt, steps = case.problem, 0.25, 8
+    contraction = 1 - dt * np.array([0.8, 0.5])
+    mean, variance = np.array([0.3, -0.2]), np.full(2, 0.36)
+    for _ in range(steps):
+        mean, variance = contraction * mean, contraction**2 * variance + 2 * problem.entropy * dt
+    exact = Normal(mean, np.diag(variance)).density
+    errors, cells = [], (48, 72, 108)
+    for n in cells:
+        grid = case.grid(n)
+        run = mf.solve(problem, grid, mf.pushforward(dt), [0, steps * dt])
+        assert abs(float(run.mass[-1]) - 1) < 1e-13
+        truth = cell_averages(exact, [axis.edges for axis in grid.axes.values()])
+        errors.append(float(np.sum(np.abs(run.rho.values[-1] - truth) * grid.volumes)))
+    np.testing.assert_allclose(observed_orders(errors, cells), 2.0, rtol=0, atol=0.5)
+    assert errors[-1] < 1e-3
+
+
+def test_noise_needs_uniform_axes():
+    axis = mf.stretched(-4.6, 4.6, 32, walls="closed")
+    with pytest.raises(InvalidInput, match="stretched|uniform"):
+        mf.solve(
+            ENTROPIC["X12 ridge entropy"].problem,
+            mf.Grid(a=axis, w=axis),
+            mf.pushforward(0.25),
+            [0, 0.25],
+        )
