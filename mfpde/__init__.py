@@ -14,6 +14,7 @@ from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
+from mfpde.methods.weno import weno5
 from mfpde.prediction import predict
 from mfpde.problems.activations import (
     Activation,
@@ -101,4 +102,5 @@ __all__ = [
     "uniform",
     "uniform_box",
     "upwind",
+    "weno5",
 ]

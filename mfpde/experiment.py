@@ -28,6 +28,7 @@ from mfpde.report.findings import Samples
 METHODS: dict[str, Callable[[], mf.Method]] = {
     "semi_lagrangian": mf.semi_lagrangian,
     "muscl": mf.muscl,
+    "weno5": mf.weno5,
     "upwind": mf.upwind,
 }
 TIMES = 21

@@ -59,15 +59,29 @@ def switch_weights(order: int) -> tuple[Array, Array]:
     averages, its reciprocal, both cut after δ^(order − 1).
     """
     terms = (order - 1) // 2
-    to_points = [
-        Fraction((-1) ** k * factorial(2 * k), 16**k * factorial(k) ** 2 * (2 * k + 1))
-        for k in range(terms + 1)
-    ]
+    to_points = _asinh_series(terms)
     to_averages = [Fraction(1)]
     for k in range(1, terms + 1):
         products = (to_points[j] * to_averages[k - j] for j in range(1, k + 1))
         to_averages.append(-sum(products, Fraction(0)))
     return _odd_differences(to_points[1:]), _odd_differences(to_averages[1:])
+
+
+@cache
+def slope_weights(order: int) -> Array:
+    """Weights g of the slope at a face of point values: h ∂V = Σ_m g_m (V_{f+m} − V_{f−1−m}).
+
+    2 asinh(δ/2) = δ − δ³/24 + 3δ⁵/640 − …, cut after δ^(order − 1).
+    """
+    return _odd_differences(_asinh_series(order // 2 - 1))
+
+
+def _asinh_series(terms: int) -> list[Fraction]:
+    """Coefficients of asinh(δ/2)/(δ/2) in δ², the first being 1."""
+    return [
+        Fraction((-1) ** k * factorial(2 * k), 16**k * factorial(k) ** 2 * (2 * k + 1))
+        for k in range(terms + 1)
+    ]
 
 
 def _odd_differences(coefficients: list[Fraction]) -> Array:
