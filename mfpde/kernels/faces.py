@@ -23,6 +23,7 @@ from mfpde.kernels.tiles import (
 from mfpde.kernels.transport import FIRST_ORDER, limited
 
 ALMOST = 1.0 - 4e-15  # of what a cell holds it may give, so that rounding takes no more
+DUST = 1e-290  # densities so near underflow that rounding is no longer relative: such cells keep it
 
 
 def _beside(rho, centred, wall, limiter, below, above):  # type: ignore[no-untyped-def]
@@ -110,10 +111,14 @@ def _shares(holds, total, dt):  # type: ignore[no-untyped-def]
     """Turn what cells would give per time into the share they can afford; how many cannot all."""
     count = 0
     for k in range(holds.size):
-        most = ALMOST * max(holds[k], 0.0)
-        short = dt * total[k] > most
-        total[k] = most / (dt * total[k]) if short else 1.0
-        count += short
+        most = ALMOST * holds[k]
+        if holds[k] <= DUST:
+            total[k] = 0.0
+        elif dt * total[k] > most:
+            total[k] = most / (dt * total[k])
+            count += 1
+        else:
+            total[k] = 1.0
     return count
 
 

@@ -7,8 +7,9 @@ conservative step whose fluxes run down V_z therefore obeys
     E(ρ') − E(ρ) + carried = −dt Σ_faces |face| (V_L − V_K)² ρ̂/d ≤ 0    for fluxes −ρ̂ (V_L − V_K)/d
 
 as an identity, for any loss, face densities ρ̂ ≥ 0 and dt. z depends on ρ' and is found as a fixed
-point of n numbers, V on the grid being made of them: the map is ½dt times the tangent kernel, the
-negative of a monotone one, and Anderson's mixing (J. ACM 12 (1965)) settles it in a few turns.
+point of n numbers, V on the grid being made of them: z ↦ c − Mz with M = ½dt times the tangent
+kernel, at most 1 while dt ≤ 1/stiffness. Anderson's mixing (J. ACM 12 (1965)) settles it in a few
+turns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from mfpde.methods.energy_change import EnergyChanges
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 
-DEPTH = 5  # turns that the mixing remembers
+DEPTH = 6  # turns that the mixing remembers
+DAMPED = 2 / 3  # β: z ← z − β(z − c + Mz) contracts by 1/3 for every symmetric 0 ≤ M ≤ 1
 MOST_TURNS = 60
 SETTLED = 1e-9  # of the response; the energy asks for more
 STALLED = 0.5  # a turn that leaves more of the miss has met round-off
@@ -63,7 +65,7 @@ def averaged(
 
 
 class Mixing:
-    """Anderson's acceleration of z ← z + miss(z)."""
+    """Anderson's acceleration of z ← z + β miss(z); it starts anew where the miss has grown."""
 
     def __init__(self) -> None:
         self.points: list[Array] = []
@@ -71,12 +73,11 @@ class Mixing:
 
     def next(self, z: Array, miss: Array) -> Array:
         """Where the miss would vanish, were it linear between the last points."""
-        self.points, self.misses = (
-            [*self.points, z][-DEPTH - 1 :],
-            [*self.misses, miss][-DEPTH - 1 :],
-        )
+        if self.misses and np.linalg.norm(miss) > np.linalg.norm(self.misses[-1]):
+            self.points, self.misses = [], []
+        self.points, self.misses = [*self.points, z][-DEPTH:], [*self.misses, miss][-DEPTH:]
         if len(self.points) == 1:
-            return z + miss
+            return z + DAMPED * miss
         dz, dmiss = np.diff(self.points, axis=0).T, np.diff(self.misses, axis=0).T
         share = np.linalg.lstsq(dmiss, miss, rcond=None)[0]
-        return z + miss - (dz + dmiss) @ share
+        return z - dz @ share + DAMPED * (miss - dmiss @ share)

@@ -27,7 +27,7 @@ class DonorFluxes:
     """Upwind fluxes of linear reconstructions; positive whatever the potential.
 
     Attributes:
-        count: cells that had to be limited, until someone sets it back.
+        count: cells that had to be limited so far.
     """
 
     def __init__(self, flow: WassersteinFlow, limiter: int) -> None:

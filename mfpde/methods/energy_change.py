@@ -50,7 +50,7 @@ class EnergyChanges:
         seen = flow.interaction.observe(after)
         moved = (after - before) * flow.volumes
         masses = (after + before) * flow.volumes
-        size = self.field.risk + np.vdot(np.abs(self.field.potential), masses)
+        size = abs(self.field.risk) + np.vdot(np.abs(self.field.potential), masses)
         return EnergyChange(
             moved=moved,
             seen=seen,

@@ -1,4 +1,4 @@
-"""The keyword ``exact`` of explicit methods, and what a step of either kind is made of."""
+"""The keyword ``exact`` of explicit methods, and the steps that it chooses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Literal, Protocol
 
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.kernels.transport import FIRST_ORDER
 from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import Beside
-from mfpde.methods.relaxation import relaxed
+from mfpde.methods.flux import FluxDivergence, explicit_limit
+from mfpde.methods.relaxation import REACH, relaxed
 from mfpde.methods.stages import concluded, stages
 from mfpde.methods.step import Step
 from mfpde.problems.arguments import shown
@@ -20,6 +22,10 @@ Exact = Literal["averaged", "relaxed"] | None
 
 class Fluxes(Protocol):
     """Conservative steps by face densities times face velocities."""
+
+    @property
+    def count(self) -> int:
+        """Cells that had to be limited so far."""
 
     def densities(self, rho: Array) -> list[Beside]:
         """What the faces may carry."""
@@ -42,24 +48,41 @@ def given(exact: Exact) -> dict[str, object]:
     return {"exact": exact} if exact else {}
 
 
-def staged(
-    exact: Exact,
-    flow: WassersteinFlow,
-    fluxes: Fluxes,
-    rho: Array,
-    field: Field,
-    dt: float,
-    w: Sequence[float],
-) -> Step:
-    """One step by the stages w (mfpde/methods/stages.py).
+class Staged:
+    """Fluxes stepped by the stages w (mfpde/methods/stages.py): plain, relaxed or averaged.
 
-    Plain; or relaxed; or averaged, the stages giving the face densities at the middle of the step:
-    that is of order 2 in time.
+    Averaged, the stages give the face densities at the middle of the step: order 2 in time.
     """
-    if exact == "relaxed":
-        return relaxed(flow, fluxes.euler, rho, field, dt, w)
-    if exact == "averaged":
-        half = concluded(stages(flow, fluxes.euler, rho, field, 0.5 * dt, w), w)
-        densities = fluxes.densities(half.rho)
-        return averaged(flow, rho, field, lambda V: fluxes.step(rho, V, dt, densities))
-    return concluded(stages(flow, fluxes.euler, rho, field, dt, w), w)
+
+    def __init__(
+        self, flow: WassersteinFlow, fluxes: Fluxes, cfl: float, exact: Exact, w: Sequence[float]
+    ) -> None:
+        self.flow, self.fluxes, self.cfl, self.exact, self.w = flow, fluxes, cfl, exact, w
+        self.rates = FluxDivergence(flow, FIRST_ORDER)
+
+    @property
+    def limited(self) -> dict[str, int]:
+        """Cells that would have given more than they held, in trials too."""
+        return {"donors": self.fluxes.count}
+
+    def longest(self, rho: Array, field: Field) -> float:
+        stiffness = field.stiffness / REACH if self.exact == "relaxed" else field.stiffness
+        return explicit_limit(self.cfl, self.rates.emptying(field), stiffness)
+
+    def step(self, rho: Array, field: Field, dt: float) -> Step:
+        flow, euler, w = self.flow, self.fluxes.euler, self.w
+        if self.exact == "relaxed":
+            return relaxed(flow, euler, rho, field, dt, w)
+        if self.exact is None:
+            return concluded(stages(flow, euler, rho, field, dt, w), w)
+        middle = rho
+        if w:
+            middle = concluded(stages(flow, euler, rho, field, 0.5 * dt, w), w).rho
+        densities = self.fluxes.densities(middle)
+        return averaged(flow, rho, field, lambda V: self.fluxes.step(rho, V, dt, densities))
+
+
+def limit_of(cfl: float, exact: Exact) -> str:
+    """The step limit in words."""
+    share = f"{REACH:g}" if exact == "relaxed" else "1"
+    return f"dt ≤ min({cfl:g}/emptying rate, {share}/stiffness)"

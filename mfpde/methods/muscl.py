@@ -14,7 +14,7 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import MC, MINMOD, VAN_LEER
 from mfpde.methods.donors import DonorFluxes
-from mfpde.methods.exactness import Exact, checked_exact, given, staged
+from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.stages import EULER, HEUN, concluded, stages
 from mfpde.methods.step import Method, Step, Stepper
@@ -46,13 +46,16 @@ def muscl(limiter: str = "mc", cfl: float = 0.45, exact: Exact = None) -> Method
     code = LIMITERS[limiter]
 
     def begin(flow: WassersteinFlow) -> Stepper:
-        return ExactMuscl(flow, code, cfl, exact) if exact else Muscl(flow, code, cfl)
+        if exact is None:
+            return Muscl(flow, code, cfl)
+        w = HEUN if exact == "relaxed" else EULER  # of the half step to the middle
+        return Staged(flow, DonorFluxes(flow, code), cfl, exact, w)
 
     return Method(
         name="muscl",
         order=2.0,
         parameters={"limiter": limiter, "cfl": cfl} | given(exact),
-        limit=f"dt ≤ min({cfl:g}/emptying rate, 1/stiffness)",
+        limit=limit_of(cfl, exact),
         promise="exact" if exact else "monotone",
         begin=begin,
     )
@@ -69,22 +72,3 @@ class Muscl:
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         return concluded(stages(self.flow, self.flux.euler, rho, field, dt, HEUN), HEUN)
-
-
-class ExactMuscl:
-    """muscl(exact=…) bound to a flow.
-
-    Its fluxes are limited by what cells hold: V and the stages' length are not known before the
-    step, so the step limit alone cannot keep the sign.
-    """
-
-    def __init__(self, flow: WassersteinFlow, limiter: int, cfl: float, exact: Exact) -> None:
-        self.flow, self.cfl, self.exact = flow, cfl, exact
-        self.rates, self.flux = FluxDivergence(flow, limiter), DonorFluxes(flow, limiter)
-        self.w = HEUN if exact == "relaxed" else EULER
-
-    def longest(self, rho: Array, field: Field) -> float:
-        return explicit_limit(self.cfl, self.rates.emptying(field), field.stiffness)
-
-    def step(self, rho: Array, field: Field, dt: float) -> Step:
-        return staged(self.exact, self.flow, self.flux, rho, field, dt, self.w)

@@ -26,6 +26,7 @@ from mfpde.methods.stages import Euler, Stage, concluded, stages, weights
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 
+REACH = 0.4  # of 1/stiffness, a longest step: for r' = −Mr Heun's stages have γ up to dt = 0.5/M
 LEAST, MOST = 0.5, 1.5  # of γ; farther off the stages do not resolve the motion
 MOST_TRIALS = 12
 

@@ -19,7 +19,7 @@ from mfpde.problems.problem import Array
 
 Euler = Callable[[Array, Field, float], Step]
 
-EULER = (1.0,)  # order 1
+AT_ONCE: tuple[float, ...] = ()  # no step: the density as it is
 EULER = (1.0,)  # order 1
 HEUN = (1.0, 0.5)  # order 2
 SSPRK3 = (1.0, 0.25, 2.0 / 3.0)  # order 3
@@ -49,7 +49,8 @@ def stages(
 
 def weights(w: Sequence[float]) -> Array:
     """b with ρ' = ρ + Σ_i b_i (E(u_i) − u_i)."""
-    return np.cumprod(w[::-1])[::-1]
+    b: Array = np.cumprod(w[::-1])[::-1]
+    return b
 
 
 def concluded(taken: Sequence[Stage], w: Sequence[float], gamma: float = 1.0) -> Step:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import FIRST_ORDER
-from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import DonorFluxes
-from mfpde.methods.exactness import Exact, checked_exact, given
+from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit
+from mfpde.methods.stages import AT_ONCE
 from mfpde.methods.step import Method, Step, Stepper
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
@@ -45,13 +45,15 @@ def upwind(cfl: float = 0.9, exact: Exact = None) -> Method:
         )
 
     def begin(flow: WassersteinFlow) -> Stepper:
-        return AveragedUpwind(flow, cfl) if exact else Upwind(flow, cfl)
+        if exact is None:
+            return Upwind(flow, cfl)
+        return Staged(flow, DonorFluxes(flow, FIRST_ORDER), cfl, exact, AT_ONCE)
 
     return Method(
         name="upwind",
         order=1.0,
         parameters={"cfl": cfl} | given(exact),
-        limit=f"dt ≤ min({cfl:g}/emptying rate, 1/stiffness)",
+        limit=limit_of(cfl, exact),
         promise="exact" if exact else "monotone",
         begin=begin,
     )
@@ -68,18 +70,3 @@ class Upwind:
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         return self.flux.euler(rho, field, dt)
-
-
-class AveragedUpwind:
-    """upwind(exact="averaged") bound to a flow."""
-
-    def __init__(self, flow: WassersteinFlow, cfl: float) -> None:
-        self.flow, self.cfl = flow, cfl
-        self.rates, self.flux = FluxDivergence(flow, FIRST_ORDER), DonorFluxes(flow, FIRST_ORDER)
-
-    def longest(self, rho: Array, field: Field) -> float:
-        return explicit_limit(self.cfl, self.rates.emptying(field), field.stiffness)
-
-    def step(self, rho: Array, field: Field, dt: float) -> Step:
-        densities = self.flux.densities(rho)
-        return averaged(self.flow, rho, field, lambda V: self.flux.step(rho, V, dt, densities))

@@ -29,10 +29,9 @@ from mfpde.kernels.tiles import PERIODIC, axis_view
 from mfpde.kernels.transport import FIRST_ORDER
 from mfpde.kernels.weno import reconstructed
 from mfpde.methods.donors import Beside, DonorFluxes, booked, empty_faces, flux_of, spend
-from mfpde.methods.exactness import Exact, checked_exact, given, staged
-from mfpde.methods.flux import FluxDivergence, explicit_limit
+from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.stages import SSPRK3
-from mfpde.methods.step import Method, Step
+from mfpde.methods.step import Method, Step, Stepper
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
@@ -56,31 +55,21 @@ def weno5(cfl: float = 0.4, exact: Exact = None) -> Method:
     if not 0 < number(cfl) <= 1:
         raise InvalidInput(f"weno5(cfl={shown(cfl)})", "positivity needs 0 < cfl ≤ 1", "cfl=0.4")
     checked_exact("weno5", exact)
+
+    def begin(flow: WassersteinFlow) -> Stepper:
+        check_axes(flow.grid)
+        return Staged(flow, WenoFluxes(flow), cfl, exact, SSPRK3)
+
     return Method(
         name="weno5",
         order=5.0,
         parameters={"cfl": cfl} | given(exact),
-        limit=f"dt ≤ min({cfl:g}/emptying rate, 1/stiffness)",
+        limit=limit_of(cfl, exact),
         promise="exact" if exact else "order",
-        begin=lambda flow: Weno(flow, cfl, exact),
+        begin=begin,
         quadrature=5,
         order_in_time=2.0 if exact == "averaged" else 3.0,
     )
-
-
-class Weno:
-    """weno5 bound to a flow."""
-
-    def __init__(self, flow: WassersteinFlow, cfl: float, exact: Exact) -> None:
-        check_axes(flow.grid)
-        self.flow, self.cfl, self.exact = flow, cfl, exact
-        self.rates, self.flux = FluxDivergence(flow, FIRST_ORDER), WenoFluxes(flow)
-
-    def longest(self, rho: Array, field: Field) -> float:
-        return explicit_limit(self.cfl, self.rates.emptying(field), field.stiffness)
-
-    def step(self, rho: Array, field: Field, dt: float) -> Step:
-        return staged(self.exact, self.flow, self.flux, rho, field, dt, SSPRK3)
 
 
 def check_axes(grid: Grid) -> None:
@@ -102,6 +91,11 @@ class WenoFluxes:
     def __init__(self, flow: WassersteinFlow) -> None:
         self.first = DonorFluxes(flow, FIRST_ORDER)
         self.faces, self.walls = self.first.faces, list(flow.walls.values())
+
+    @property
+    def count(self) -> int:
+        """Cells that had to be limited so far."""
+        return self.first.count
 
     def densities(self, rho: Array) -> list[Beside]:
         """Averages over the face's line, point values across it: below and above every face."""
