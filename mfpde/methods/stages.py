@@ -49,8 +49,7 @@ def stages(
 
 def weights(w: Sequence[float]) -> Array:
     """b with ρ' = ρ + Σ_i b_i (E(u_i) − u_i)."""
-    b: Array = np.cumprod(w[::-1])[::-1]
-    return b
+    return np.flip(np.multiply.accumulate(np.array(w[::-1])))
 
 
 def concluded(taken: Sequence[Stage], w: Sequence[float], gamma: float = 1.0) -> Step:

@@ -7,8 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from contracts.promises import step_keeps_mass_and_sign, upwind_changes_energy_as_stated
-from contracts.worlds import SAMPLES, WORLDS, rough, waves, world
+from contracts.promises import (
+    step_balances_energy,
+    step_keeps_mass_and_sign,
+    taken,
+    upwind_changes_energy_as_stated,
+)
+from contracts.worlds import FINE_WORLDS, SAMPLES, WORLDS, rough, waves, world
 from numpy.testing import assert_allclose
 
 import mfpde as mf
@@ -23,21 +28,67 @@ METHODS = {
         mf.muscl(),
         mf.muscl(limiter="vanleer"),
         mf.muscl(limiter="minmod", cfl=0.5),
+        mf.upwind(cfl=1.0, exact="averaged"),
+        mf.muscl(exact="averaged"),
+        mf.muscl(limiter="vanleer", exact="relaxed"),
+        mf.weno5(),
+        mf.weno5(exact="averaged"),
+        mf.weno5(cfl=1.0, exact="relaxed"),
     )
 }
 MAPS = {method.call: method for method in (mf.pushforward(0.02), mf.pushforward(0.1))}
 ALL = METHODS | MAPS  # maps in discrete time have no longest step, and the energy may rise
+QUARTIC = mf.Loss(
+    value=lambda f, y: (f - y) ** 4 / 4 + (f - y) ** 2,
+    slope=lambda f, y: (f - y) ** 3 + 2 * (f - y),
+    curvature=lambda f, y: 3 * (f - y) ** 2 + 2,
+)
+LOSSES = {"square": mf.square, "logistic": mf.logistic, "huber": mf.huber(0.5), "user": QUARTIC}
+ALL_WORLDS = WORLDS | FINE_WORLDS
+
+
+def worlds_of(method):
+    return FINE_WORLDS if method.name == "weno5" else WORLDS
+
+
+def rounding(method):
+    """What two ways of summing may differ by; exact methods solve an equation besides."""
+    return 1e-14 if method.promise != "exact" else 1e-9
+
+
+PAIRS = [(call, name) for call, method in METHODS.items() for name in worlds_of(method)]
+MOVED = PAIRS + [(call, name) for call in MAPS for name in WORLDS]
+EXACT = [(call, name) for call, name in PAIRS if METHODS[call].promise == "exact"]
 every_method = pytest.mark.parametrize("call", METHODS)
 every_method_and_map = pytest.mark.parametrize("call", ALL)
 every_world = pytest.mark.parametrize("name", WORLDS)
+every_method_and_world = pytest.mark.parametrize(("call", "name"), PAIRS)
 
 
-@every_method_and_map
-@every_world
+@pytest.mark.parametrize(("call", "name"), MOVED)
 def test_mass_and_sign_of_rough_densities(call, name):
-    flow = world(WORLDS[name], penalty=mf.ridge(0.5))
+    flow = world(ALL_WORLDS[name], penalty=mf.ridge(0.5), quadrature=ALL[call].quadrature)
     for seed in range(4):
         step_keeps_mass_and_sign(flow, ALL[call], rough(flow, seed, (0.1, 0.4, 0.7, 1)[seed]))
+
+
+@pytest.mark.parametrize(("call", "name"), EXACT)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_energy_balances(call, name, loss):
+    """Where V is that of the middle of the step, for any loss in its mean-value form."""
+    method, axes = METHODS[call], ALL_WORLDS[name]
+    flow = world(axes, penalty=mf.ridge(0.5), loss=LOSSES[loss], quadrature=method.quadrature)
+    for seed in range(2):
+        step_balances_energy(flow, method, rough(flow, seed, (0.3, 1)[seed]))
+
+
+@every_method_and_world
+def test_all_mass_in_one_cell(call, name):
+    method = METHODS[call]
+    flow = world(ALL_WORLDS[name], quadrature=method.quadrature)
+    rho = np.zeros(flow.grid.shape)
+    rho.flat[rho.size // 3] = 1.0
+    step_keeps_mass_and_sign(flow, method, rho / flow.mass(rho))
 
 
 @every_method_and_map
@@ -50,11 +101,10 @@ def test_sign_where_neighbours_differ_by_many_orders(call):
         step_keeps_mass_and_sign(flow, ALL[call], rho / flow.mass(rho))
 
 
-@every_method
-@every_world
+@every_method_and_world
 @pytest.mark.parametrize("constant", [False, True])
 def test_a_flat_potential_leaves_rho_untouched(call, name, constant):
-    axes = WORLDS[name]
+    axes = ALL_WORLDS[name]
     features = np.ones if constant else np.zeros  # of the shape (points, samples)
     flow = world(axes, features=lambda points: features((len(points), SAMPLES)))
     rho = rough(flow, 1)
@@ -69,12 +119,14 @@ def test_a_flat_potential_leaves_rho_untouched(call, name, constant):
 def test_free_stream(call):
     """Linear activation: ∇·(velocity) = 0 on the grid too, and a uniform density stays uniform."""
     problem = mf.two_layer([1.0], [-5.0], mf.identity, initial=mf.uniform_box(-1, 1))
-    flow = mf.WassersteinFlow(problem, mf.Grid(a=mf.uniform(-1, 1, 16), w=mf.uniform(-1, 1, 20)))
+    cells, layers = ((16, 20), 4) if METHODS[call].name != "weno5" else ((48, 50), 20)
+    axes = {c: mf.uniform(-1, 1, n) for c, n in zip("aw", cells, strict=True)}
+    flow = mf.WassersteinFlow(problem, mf.Grid(**axes))
     rho = np.full(flow.grid.shape, 0.25)
     stepper, field = METHODS[call].begin(flow), flow.field(rho)
     assert np.ptp(field.potential) > 1
-    step = stepper.step(rho, field, stepper.longest(rho, field))
-    inside = (slice(4, -4),) * 2
+    step = taken(stepper, rho, field, stepper.longest(rho, field))
+    inside = (slice(layers, -layers),) * 2  # as far as walls are felt
     assert_allclose(step.rho[inside], 0.25, rtol=1e-14)
     assert step.rho.min() < 0.24  # at walls through which nothing enters
 
@@ -89,8 +141,8 @@ def test_opposite_neurons_stay_opposite(call, activation):
     stepper, rho = METHODS[call].begin(flow), flow.start
     for _ in range(5):
         field = flow.field(rho)
-        rho = stepper.step(rho, field, stepper.longest(rho, field)).rho
-    assert_allclose(rho, np.flip(rho), rtol=0, atol=1e-14 * rho.max())
+        rho = taken(stepper, rho, field, stepper.longest(rho, field)).rho
+    assert_allclose(rho, np.flip(rho), rtol=0, atol=rounding(METHODS[call]) * rho.max())
     assert abs(rho - flow.start).max() > 1e-3
 
 
@@ -101,16 +153,15 @@ def test_the_order_of_the_samples_does_not_matter(call):
     runs = []
     for order in (np.arange(9), rng.permutation(9)):
         problem = mf.two_layer(x[order], y[order], weights=p[order], initial=mf.gaussian(0, 0.8))
-        grid = mf.Grid(**{c: mf.uniform(-4.5, 4.5, 8) for c in problem.coords})
+        grid = mf.Grid(**{c: mf.uniform(-4.5, 4.5, 10) for c in problem.coords})
         runs.append(mf.solve(problem, grid, METHODS[call], times=[0, 0.2], escaped_tolerance=1))
     one, other = (run.rho.values[-1] for run in runs)
-    assert_allclose(one, other, rtol=0, atol=1e-13 * one.max())
+    assert_allclose(one, other, rtol=0, atol=10 * rounding(METHODS[call]) * one.max())
 
 
-@every_method
-@pytest.mark.parametrize("name", [name for name in WORLDS if len(WORLDS[name]) > 1])
+@pytest.mark.parametrize(("call", "name"), [p for p in PAIRS if len(ALL_WORLDS[p[1]]) > 1])
 def test_axes_may_be_exchanged(call, name):
-    axes = WORLDS[name]
+    axes, slack = ALL_WORLDS[name], rounding(METHODS[call])
     flow, reverse = world(axes), dict(reversed(axes.items()))
     phi = waves(axes, 0)
     turned = world(reverse, features=lambda points: phi(points[:, ::-1]))
@@ -119,10 +170,10 @@ def test_axes_may_be_exchanged(call, name):
     dt = stepper.longest(rho, field)
     twin, mirror = METHODS[call].begin(turned), turned.field(rho.T.copy())
     assert_allclose(twin.longest(rho.T.copy(), mirror), dt, rtol=1e-12)
-    one, other = stepper.step(rho, field, dt), twin.step(rho.T.copy(), mirror, dt)
-    assert_allclose(other.rho.T, one.rho, rtol=0, atol=1e-14 * rho.max())
+    one, other = taken(stepper, rho, field, dt), taken(twin, rho.T.copy(), mirror, dt)
+    assert_allclose(other.rho.T, one.rho, rtol=0, atol=slack * rho.max())
     for c in axes:
-        assert_allclose(other.escaped[c], one.escaped[c], rtol=1e-11, atol=1e-16)
+        assert_allclose(other.escaped[c], one.escaped[c], rtol=1e3 * slack, atol=1e-16)
 
 
 @pytest.mark.parametrize("limiter", range(4))
@@ -163,7 +214,8 @@ def test_shifted_data_give_the_shifted_run_on_the_circle(call):
         return mf.solve(problem, grid, METHODS[call], times=[0, 0.5]).rho.values[-1]
 
     here = density(0.0)
-    assert_allclose(density(shift), np.roll(here, 5), rtol=0, atol=1e-13 * here.max())
+    slack = 10 * rounding(METHODS[call])
+    assert_allclose(density(shift), np.roll(here, 5), rtol=0, atol=slack * here.max())
 
 
 def full_features(flow):
@@ -251,6 +303,10 @@ def test_the_record_says_what_it_is(call):
         (lambda: mf.muscl(cfl="a"), "muscl(cfl='a')"),
         (lambda: mf.muscl(limiter=["mc"]), "muscl(limiter=['mc'])"),
         (lambda: mf.muscl(limiter=None), "muscl(limiter=None)"),
+        (lambda: mf.muscl(exact=True), "muscl(exact=True)"),
+        (lambda: mf.upwind(exact="relaxed"), "one stage only"),
+        (lambda: mf.weno5(cfl="a"), "weno5(cfl='a')"),
+        (lambda: mf.weno5(exact=["relaxed"]), "weno5(exact=['relaxed'])"),
     ],
 )
 def test_parameters_of_another_kind_are_refused(wrong, said):

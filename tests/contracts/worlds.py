@@ -41,6 +41,20 @@ WORLDS: dict[str, Axes] = {
     },
 }
 
+# Uniform axes of ten cells and more, as stencils of high order need them.
+FINE_WORLDS: dict[str, Axes] = {
+    "fine, open": {"u": (mf.uniform(-1.2, 1.0, 40), LINE)},
+    "fine, circle × closed": {
+        "u": (mf.periodic(0, 1.5, 12), CIRCLE),
+        "v": (mf.uniform(-1, 1, 10, walls="closed"), LINE),
+    },
+    "fine, interval × open × circle": {
+        "u": (mf.uniform(-0.5, 0.8, 10), mf.interval(-0.5, 0.8)),
+        "v": (mf.uniform(-1, 1, 11), LINE),
+        "w": (mf.periodic(0, 1.5, 12), CIRCLE),
+    },
+}
+
 
 def waves(axes: Axes, seed: int) -> Callable[[Array], Array]:
     """Features cos(k_i·θ + φ_i), one period or more round every circle: (N, D) -> (N, SAMPLES)."""
@@ -70,6 +84,7 @@ def world(
     loss: mf.Loss = mf.square,
     penalty: mf.Penalty | None = None,
     seed: int = 0,
+    quadrature: int = 2,
 ) -> mf.WassersteinFlow:
     """A flow on these axes; by default waves are fitted to random targets."""
     rng = np.random.default_rng(seed + 1)
@@ -86,7 +101,7 @@ def world(
         initial=mf.uniform_box(*ends.T),
         domain={name: geometry for name, (_, geometry) in axes.items()},
     )
-    return mf.WassersteinFlow(problem, grid)
+    return mf.WassersteinFlow(problem, grid, quadrature)
 
 
 def rough(flow: mf.WassersteinFlow, seed: int, filled: float = 0.6) -> Array:
