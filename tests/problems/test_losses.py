@@ -168,3 +168,61 @@ def test_survives_another_process(loss):
 def test_bad_input_is_refused_by_name(wrong, message):
     with pytest.raises(InvalidInput, match=f"(?s){message}"):
         wrong()
+
+
+# ----------------------------------------------------------------- slopes between two predictions
+WAYS = {"tiny": 1e-9, "small": 1e-3, "across kinks": 1.0, "long": 40.0}
+
+
+def pairs(loss, way):
+    """Predictions on both sides of every kink and within, and others ``way`` off."""
+    f = np.linspace(-3.03, 3.05, 24)
+    return f, f + way * np.cos(5.0 * np.arange(24)), targets(loss)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@everyone
+def test_mean_slope_does_the_work_of_the_risk(loss, way):
+    """ℓ(g) − ℓ(f) = mean·(g − f), sample by sample, to the round-off of the values."""
+    f, g, y = pairs(loss, way)
+    mean = loss(y).mean_slope(f, g) * len(y)
+    rise = loss.value(g, y) - loss.value(f, y)
+    size = abs(loss.value(g, y)) + abs(loss.value(f, y)) + abs(mean * (g - f))
+    assert (abs(mean * (g - f) - rise) <= 1e-14 * size).all()
+    assert abs(rise).max() > 0
+
+
+@everyone
+def test_mean_slope_is_free_of_cancellation(loss):
+    """Between neighbours it is the slope there, which quotients of differences lose."""
+    f, g, y = pairs(loss, 1e-9)
+    middle = loss(y).slope(0.5 * (f + g))
+    np.testing.assert_allclose(loss(y).mean_slope(f, g), middle, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(loss(y).mean_slope(f, f), loss(y).slope(f), rtol=1e-13, atol=1e-16)
+
+
+@everyone
+def test_mean_slope_is_symmetric_and_weighted(loss):
+    f, g, y = pairs(loss, 1.0)
+    p = np.arange(1.0, 25.0) / 300
+    np.testing.assert_allclose(
+        loss(y, p).mean_slope(f, g), 24 * p * loss(y).mean_slope(g, f), rtol=1e-12, atol=1e-16
+    )
+
+
+@pytest.mark.parametrize("way", [0.0, 0.3])
+@pytest.mark.parametrize("loss", [square, logistic], ids=str)
+def test_mean_curvature_is_the_derivative_of_mean_slope(loss, way):
+    f, g, y = pairs(loss, way)
+    bound, h = loss(y), 1e-4
+    difference = (bound.mean_slope(f, g + h) - bound.mean_slope(f, g - h)) / (2 * h)
+    np.testing.assert_allclose(bound.mean_curvature(f, g), difference, atol=1e-10)
+
+
+def test_mean_curvature_of_huber_away_from_its_kinks():
+    loss, y = huber(0.7), np.zeros(3)
+    f, g, h = np.array([-0.5, 1.0, -2.0]), np.array([0.6, 3.0, -1.1]), 1e-4
+    bound = loss(y)
+    difference = (bound.mean_slope(f, g + h) - bound.mean_slope(f, g - h)) / (2 * h)
+    np.testing.assert_allclose(bound.mean_curvature(f, g), difference, atol=1e-10)
+    np.testing.assert_allclose(difference, [1 / 6, 0, 0], atol=1e-10)
