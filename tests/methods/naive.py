@@ -123,6 +123,22 @@ def heun(flow: WassersteinFlow, rho: Array, dt: float, limiter: str) -> tuple[Ar
     return (rho + second) / 2, mean
 
 
+def dissipation(flow: WassersteinFlow, rho: Array, V: Array) -> float:
+    """Σ_faces |face| (V_L − V_K)² ρ_up/d between cells; what leaves does its work outside."""
+    total = 0.0
+    for k, (name, axis) in enumerate(flow.grid.axes.items()):
+        x, N = axis.centres, axis.cells
+        pairs = [(j, j + 1, x[j + 1] - x[j]) for j in range(N - 1)]
+        if flow.walls[name] == "periodic":
+            pairs.append((N - 1, 0, x[0] - x[-1] + axis.high - axis.low))
+        for index in lines(rho.shape, k):
+            areas = flow.volumes[index] / np.diff(axis.edges)
+            for j, m, distance in pairs:
+                up = rho[index][j] if V[index][j] > V[index][m] else rho[index][m]
+                total += areas[j] * (V[index][m] - V[index][j]) ** 2 * up / distance
+    return float(total)
+
+
 def tangent_kernel(flow: WassersteinFlow, rho: Array, V: Array) -> Array:
     """M_ij = Σ_faces area ρ_up/d ΔΦ_i ΔΦ_j of an upwind step, faces at open walls left out."""
     phi = flow.problem.phi(flow.grid.points()).reshape(*rho.shape, -1)
