@@ -98,9 +98,9 @@ def test_diffusing_steps_book_the_entropy():
         initial=mf.gaussian(0.2, 0.6),
         entropy=0.05,
     )
-    line = mf.uniform(-4, 4, 24)
+    line = mf.uniform(-4, 4, 96)
     flow = mf.WassersteinFlow(problem, mf.Grid(a=line, w=line))
-    rho, dt, faces = flow.start, 5e-3, faces_of(flow)
+    rho, dt, faces = flow.start, 1e-3, faces_of(flow)
     field = flow.field(rho)
 
     def made(V):
@@ -110,7 +110,7 @@ def test_diffusing_steps_book_the_entropy():
     step = averaged(flow, rho, field, made)
     change = flow.field(step.rho).energy - field.energy
     assert abs(change + step.dissipated) <= 1e-14
-    assert step.dissipated == pytest.approx(dt * flow.dissipation(rho, field), rel=0.1)
+    assert step.dissipated == pytest.approx(dt * flow.dissipation(rho, field), rel=0.02)
 
 
 def test_no_fixed_point_is_refused():
@@ -219,10 +219,10 @@ def test_runs_into_equilibrium_are_not_refused(method):
     problem = mf.two_layer(
         [0.6, -1.0], [0.5, 0.3], mf.tanh, penalty=mf.ridge(0.5), initial=mf.gaussian(0.2, 0.5)
     )
-    line = mf.uniform(-3, 3, 20)
-    run = mf.solve(problem, mf.Grid(a=line, w=line), method, [0.0, 1.0, 40.0])
+    line = mf.uniform(-3, 3, 16)
+    run = mf.solve(problem, mf.Grid(a=line, w=line), method, [0.0, 1.0, 12.0])
     assert (np.diff(run.energy) < 0).all()
-    assert run.attrs["rejected"] <= 0.02 * run.attrs["steps"]
+    assert run.attrs["steps_repeated"] <= 0.02 * run.attrs["steps"]
     assert "dissipated" in run
 
 

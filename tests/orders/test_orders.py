@@ -32,6 +32,12 @@ METHODS = {
     "muscl minmod": mf.muscl("minmod"),
     # of order 4 in time, and so short a step that the remap's error is what is seen
     **{f"semi-L. {p}": mf.semi_lagrangian(p, dt=0.06, composed=True) for p in (5, 7, 9)},
+    "upwind averaged": mf.upwind(exact="averaged"),
+    "muscl averaged": mf.muscl(exact="averaged"),
+    "muscl relaxed": mf.muscl(exact="relaxed"),
+    # of order 3 in time: steps so short that the fluxes' error is what is seen
+    **{f"weno5 cfl {cfl:g}": mf.weno5(cfl) for cfl in (0.4, 0.1, 0.05)},
+    "weno5 relaxed": mf.weno5(0.2, exact="relaxed"),
 }
 
 
@@ -146,6 +152,20 @@ ROWS = [
     Row("X1", "L1", "muscl", DOUBLING, 2.0, 0.15, 2e-4),
     Row("X1", "L1", "muscl vanleer", DOUBLING, 2.0, 0.15, 2.6e-4),
     Row("X1", "L1", "muscl minmod", DOUBLING, 1.85, 0.15, 5.5e-4),
+    Row("X1", "L1", "weno5 cfl 0.4", (48, 64, 96), 5.15, 0.25, 3.5e-6),
+    Row("X1", "L1", "weno5 relaxed", (32, 48, 64), 5.2, 0.25, 2.7e-5),
+    Row("X1 ridge", "L1", "weno5 cfl 0.4", (64, 96, 128), 5.15, 0.2, 6e-7),
+    Row("X2", "L1", "weno5 cfl 0.1", (96, 128, 192), 5.15, 0.25, 3.5e-8),
+    Row("X2", "L1", "weno5 relaxed", (96, 128, 192), 5.15, 0.25, 3.5e-8),
+    Row("X4", "L1", "weno5 cfl 0.05", (48, 64, 96), 4.85, 0.2, 3.5e-7),
+    Row("X12 bowl", "L1", "weno5 cfl 0.4", (96, 128, 192), 5.15, 0.2, 2.5e-7),
+    Row("X12 saddle", "L1", "weno5 cfl 0.4", (64, 96, 128), 5.2, 0.25, 1e-6),
+    Row("X1", "L1", "upwind averaged", (64, 96, 128), 1.0, 0.1, 1.2e-2),
+    Row("X1", "L1", "muscl averaged", (64, 96, 128), 2.0, 0.15, 8.5e-4),
+    Row("X1", "L1", "muscl relaxed", (64, 96, 128), 2.0, 0.15, 8.5e-4),
+    Row("X4", "f", "muscl averaged", LINE, 2.0, 0.1, 6.5e-6),
+    Row("X4", "f", "muscl relaxed", LINE, 2.0, 0.1, 6.5e-6),
+    Row("X2", "f", "upwind averaged", LINE, 1.1, 0.15, 1.1e-3),
     Row("X1", "f", "upwind", DOUBLING, 1.05, 0.1, 8e-4),
     Row("X1", "f", "muscl", DOUBLING, 2.0, 0.1, 3.2e-5),
     Row("X1", "f", "muscl vanleer", DOUBLING, 2.0, 0.1, 3.3e-5),
@@ -208,7 +228,7 @@ ROWS = [
     Row("ReLU", "q", "muscl minmod", DOUBLING, 1.5, 0.1, 6.5e-4),
 ]
 HEAD = ("problem", "error", "method", "cells", "observed orders", "expected", "finest", "bound")
-LAYOUT = "{:<14}{:<7}{:<15}{:<13}{:<17}{:<13}{:<10}{:<9}".format
+LAYOUT = "{:<14}{:<7}{:<16}{:<13}{:<17}{:<13}{:<10}{:<9}".format
 
 
 @pytest.fixture(scope="module")
