@@ -9,6 +9,9 @@ Time moves by γh, which keeps the order. Here the step's length dt is given: γ
 unknown of one scalar equation. For Heun's stages and a square loss γ = 4⟨a, b⟩/|a + b|² ≤ 1, with
 a, b the rates of the prediction at both.
 
+Where the prediction turns, its rate next to nothing, γ is an error over next to nothing: such steps
+are refused, and shorter ones taken.
+
 Positivity: ρ' is a convex mean of ρ and the last Euler step while γw ≤ 1, w its share: γ ≤ 2 for
 Heun, 3/2 for SSPRK3.
 """

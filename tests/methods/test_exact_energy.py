@@ -215,14 +215,18 @@ def test_order_in_time_of_weno5(exact, order):
 # ------------------------------------------------------------------------------------------ runs
 @every_exact
 def test_runs_into_equilibrium_are_not_refused(method):
-    """The residual ends at round-off: nothing to balance, and steps go on at full length."""
+    """Velocities end at round-off, nothing is left to balance, and steps go on at full length.
+
+    Relaxation alone repeats steps, where the prediction turns.
+    """
     problem = mf.two_layer(
         [0.6, -1.0], [0.5, 0.3], mf.tanh, penalty=mf.ridge(0.5), initial=mf.gaussian(0.2, 0.5)
     )
     line = mf.uniform(-3, 3, 16)
     run = mf.solve(problem, mf.Grid(a=line, w=line), method, [0.0, 1.0, 12.0])
     assert (np.diff(run.energy) < 0).all()
-    assert run.attrs["steps_repeated"] <= 0.02 * run.attrs["steps"]
+    few = 0.15 if "relaxed" in method.call else 0.0
+    assert run.attrs["steps_repeated"] <= few * run.attrs["steps"]
     assert "dissipated" in run
 
 
