@@ -41,10 +41,20 @@ def stages(
     first = Stage(rho, field, euler(rho, field, dt))
     taken = [first]
     for share in w[:-1]:
-        u = rho + share * (taken[-1].step.rho - rho)
+        u = between(rho, taken[-1].step.rho, share)
         seen = flow.field(u)
         taken.append(Stage(u, seen, euler(u, seen, dt)))
     return taken
+
+
+def between(rho: Array, other: Array, share: float) -> Array:
+    """ρ + share·(other − ρ): at least 0 where both are, for a share in [0, 1]."""
+    if share == 1:
+        return other
+    u = other - rho
+    u *= share
+    u += rho
+    return u
 
 
 def weights(w: Sequence[float]) -> Array:
@@ -65,7 +75,7 @@ def concluded(taken: Sequence[Stage], w: Sequence[float], gamma: float = 1.0) ->
         return float(low), float(high)
 
     return Step(
-        rho=rho + gamma * w[-1] * (last.rho - rho),
+        rho=between(rho, last.rho, gamma * w[-1]),
         escaped={c: total(c) for c in last.escaped},
         carried=float(b @ [stage.step.carried for stage in taken]),
     )
