@@ -11,7 +11,6 @@ from orders.observed import observed_orders
 from scipy.optimize import brentq
 
 import mfpde as mf
-from mfpde.errors import InvalidInput
 from mfpde.kernels.transport import MC
 from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import DonorFluxes
@@ -199,19 +198,6 @@ def test_stages_have_their_order_in_time():
         assert_allclose(observed_orders(errors, (1, 2)), order, atol=0.1)
 
 
-@pytest.mark.parametrize(("exact", "order"), [(None, 3), ("relaxed", 3), ("averaged", 2)], ids=str)
-def test_order_in_time_of_weno5(exact, order):
-    """Against steps eight times shorter than the shortest, on one grid of the circle."""
-    case = CASES["X4"]
-
-    def density(cfl):
-        return case.run(mf.weno5(cfl, exact), 24).rho.values[-1]
-
-    truth = case.run(mf.weno5(0.00625, "relaxed"), 24).rho.values[-1]
-    errors = [abs(density(cfl) - truth).max() for cfl in (0.2, 0.1, 0.05)]
-    assert_allclose(observed_orders(errors, (1, 2, 4)), order, atol=0.35)
-
-
 # ------------------------------------------------------------------------------------------ runs
 @every_exact
 def test_runs_into_equilibrium_are_not_refused(method):
@@ -268,18 +254,3 @@ def test_donors_give_at_most_what_they_hold():
     assert donors.count > 0
     escaped = sum(map(sum, step.escaped.values()))
     assert flow.mass(step.rho) + escaped == pytest.approx(1, abs=1e-14)
-
-
-@pytest.mark.parametrize(
-    "axis", [mf.stretched(-3, 3, 40), mf.uniform(-3, 3, 9)], ids=["stretched", "few cells"]
-)
-def test_weno5_needs_uniform_axes_of_ten_cells(axis):
-    problem = mf.two_layer([1.0], [0.5], output_weight=False, initial=mf.gaussian(0, 0.4))
-    with pytest.raises(InvalidInput, match=r"(?s)axes \['w'\].*mf\.muscl\(\)"):
-        mf.solve(problem, mf.Grid(w=axis), mf.weno5(), [0, 0.1])
-
-
-def test_weno5_touches_no_smooth_density():
-    """On the circle of X4 the limiter never acts."""
-    run = CASES["X4"].run(mf.weno5(), 48)
-    assert run.attrs["limited_donors"] == 0
