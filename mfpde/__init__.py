@@ -8,6 +8,7 @@ from mfpde.grids import Axis, Grid, periodic, stretched, uniform
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure, estimated_error, true_error
+from mfpde.methods.fipy_backend import fipy
 from mfpde.methods.muscl import muscl
 from mfpde.methods.pushforward import pushforward
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
@@ -61,6 +62,7 @@ __all__ = [
     "cos",
     "erf",
     "estimated_error",
+    "fipy",
     "fit_grid",
     "gaussian",
     "half_line",

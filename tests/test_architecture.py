@@ -47,7 +47,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "particle_ref": (set(), {"numpy", "scipy", "numba", "xarray", "ot"}),
 }
 # Single files with a library of their own.
-ALSO = {"mfpde.loop.record": {"numba", "scipy"}}  # for the versions that a run records
+ALSO = {
+    "mfpde.loop.record": {"numba", "scipy"},  # for the versions that a run records
+    "mfpde.methods.fipy_backend": {"fipy"},
+}
 LONG = {
     "mfpde.problems.laws": "six laws, each with density, map of the cube, rule, reach, structure",
     "mfpde.measures.distances": "four distances on one set of checked arrays",
