@@ -167,7 +167,7 @@ def check_within_reach(flow: WassersteinFlow, scheme: str) -> None:
     if scheme == "vanleer" and stretched:
         raise InvalidInput(
             f"fipy(scheme={scheme!r}) on the stretched axes {stretched}",
-            "its slopes are those of equal cells: elsewhere empty cells hand out mass, whatever dt",
+            "it limits slopes as on equal cells: beside narrower ones face values fall below zero",
             f'mf.muscl("vanleer"), or {stretched[0]}=mf.uniform(…)',
         )
 

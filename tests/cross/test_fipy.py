@@ -120,12 +120,12 @@ def of_densities(flow: mf.WassersteinFlow, potential: Array, entropy: float) -> 
 
 
 @every_grid
-@pytest.mark.parametrize("entropy", [0.05, 1.0])
-def test_exponential_weights_are_our_rates(name, entropy):
+def test_exponential_weights_are_our_rates(name):
     """To 1e-12 of a face's larger rate; at |ΔV/λ| ≤ 1e-3 FiPy takes means, off by (ΔV/λ)²/12.
 
     Above 100, where its formula is clamped too, only the exponentially small rate uphill is lost.
     """
+    entropy = 0.05
     flow, rng = entropic_world(GRIDS[name], entropy), np.random.default_rng(0)
     seen = np.zeros(3, dtype=bool)
     for size in (3e-4, 1e-2, 1.0, 30.0, 1e3):
@@ -375,7 +375,7 @@ def test_the_record_says_what_it_is(scheme):
         (lambda: mf.fipy(dt=np.inf), "positive and finite"),
         (lambda: mf.fipy("exponential").begin(world(WORLDS["closed"])), "entropy = 0"),
         (lambda: mf.fipy("powerlaw").begin(world(WORLDS["closed"])), 'mf.fipy("upwind")'),
-        (lambda: mf.fipy("vanleer").begin(world(WORLDS["open, stretched"])), "empty cells"),
+        (lambda: mf.fipy("vanleer").begin(world(WORLDS["open, stretched"])), "narrower"),
         (lambda: mf.fipy().begin(world(WORLDS["all four"])), "one to three dimensions"),
     ],
 )
