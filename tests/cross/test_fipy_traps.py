@@ -5,6 +5,7 @@ then the guard in mfpde/methods/fipy_backend.py may go.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,12 @@ def in_a_bowl(entropy: float = 0.0) -> tuple[mf.Problem, mf.Grid]:
         domain={"w": mf.interval(-3, 3)},
     )
     return problem, mf.Grid(w=mf.uniform(-3, 3, 40))
+
+
+def test_the_table_for_readers_names_every_trap():
+    told = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "FIPY.md").read_text(encoding="utf-8")))
+    here = {name for name in globals() if name.startswith("test_")}
+    assert told == here - {"test_the_table_for_readers_names_every_trap"}
 
 
 # -------------------------------------------------------------------------- signs and step lengths
