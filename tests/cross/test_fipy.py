@@ -156,6 +156,24 @@ def test_upwind_weights_are_our_rates_as_entropy_vanishes(name, entropy):
     assert_allclose(theirs, ours, rtol=1e-12, atol=1e-13 * np.abs(ours).max())
 
 
+@pytest.mark.parametrize("name", ["open", "open, stretched", "circle × open", "open × interval"])
+def test_open_walls_take_what_our_rates_say(name):
+    """Both ends of every open axis, with the velocity of the next face inside."""
+    flow = world(WORLDS[name])
+    V = 0.1 * np.random.default_rng(2).normal(size=flow.grid.shape)
+    V -= 3 * np.sum(flow.grid.points() ** 2, axis=1).reshape(V.shape)  # down to every wall
+    ours = of_densities(flow, V, 0.0)
+    assert_allclose(assembled(flow, "upwind", V), ours, rtol=1e-12, atol=1e-13 * abs(ours).max())
+    rho, dt = flow.start, 0.1
+    field = replace(flow.field(rho), exerted=lambda: V)
+    step = mf.fipy().begin(flow).step(rho, field, dt)
+    explicit = mf.upwind().begin(flow).step(step.rho, field, dt)  # leaves at the rates of step.rho
+    for coord, pair in step.escaped.items():
+        assert_allclose(pair, explicit.escaped[coord], rtol=1e-12)
+        assert (min(pair) > 1e-3) == (flow.walls[coord] == "open")
+    assert_allclose(step.carried, explicit.carried, rtol=1e-12)
+
+
 @every_grid
 def test_one_implicit_step_is_ours(name):
     """(1 − dt·Q)⁻¹ m by two eliminations, at a dt far beyond the explicit limit."""
