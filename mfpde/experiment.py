@@ -30,6 +30,7 @@ METHODS: dict[str, Callable[[], mf.Method]] = {
     "muscl": mf.muscl,
     "weno5": mf.weno5,
     "upwind": mf.upwind,
+    "scharfetter_gummel": mf.scharfetter_gummel,
 }
 TIMES = 21
 SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept

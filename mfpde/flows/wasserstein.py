@@ -97,10 +97,14 @@ class WassersteinFlow:
         """Prediction, energy and potential of cell averages ``rho``."""
         values = self.point_values(rho)
         seen = self.interaction.observe(values)
-        energy = seen.risk + float(np.vdot(self.penalty_masses, values))
-        if self.entropy > 0:
-            energy += self.entropy * float(np.vdot(self.volumes, xlogy(values, values)))
+        energy = seen.risk + float(np.vdot(self.penalty_masses, values)) + self.disorder(values)
         return Field(seen, energy, lambda: self.potential(seen.response))
+
+    def disorder(self, values: Array) -> float:
+        """λ∫ρ log ρ of point values."""
+        if self.entropy == 0:
+            return 0.0
+        return self.entropy * float(np.vdot(self.volumes, xlogy(values, values)))
 
     def potential(self, response: Array) -> Array:
         """V at the cell centres, of the grid's shape."""

@@ -15,7 +15,7 @@ from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.faces import beside, delivered, fluxes, given, shares, spent
 from mfpde.kernels.stencils import slope_weights
 from mfpde.kernels.tiles import PERIODIC, axis_view
-from mfpde.methods.flux import Faces, faces_of
+from mfpde.methods.faces import Faces, faces_of
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 
@@ -32,9 +32,7 @@ class DonorFluxes:
 
     def __init__(self, flow: WassersteinFlow, limiter: int) -> None:
         self.flow, self.limiter, self.count = flow, limiter, 0
-        self.faces = [
-            faces_of(flow, name, k, axis) for k, (name, axis) in enumerate(flow.grid.axes.items())
-        ]
+        self.faces = faces_of(flow)
 
     def densities(self, rho: Array) -> list[Beside]:
         """What the faces may carry, axis by axis."""
@@ -105,7 +103,7 @@ def booked(
     escaped, carried = {}, 0.0
     for f, through in zip(faces, flux, strict=True):
         z, v = axis_view(through, f.k), axis_view(potential, f.k)
-        ends = np.stack([-z[:, 0], z[:, -1]]) * (f.areas * dt)
+        ends = np.stack([-z[:, 0], z[:, -1]]) * (f.ends * dt)
         if f.wall == PERIODIC:
             ends[:] = 0.0
         escaped[f.name] = (float(ends[0].sum()), float(ends[1].sum()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import xlogy
 
 from mfpde.flows.interaction import Observation
 from mfpde.flows.wasserstein import Field, WassersteinFlow
@@ -56,12 +55,5 @@ class EnergyChanges:
             seen=seen,
             rise=seen.risk - self.field.risk + float(np.vdot(flow.penalty, moved)),
             noise=ROUND_OFF * float(size),
-            entropy=entropic(flow, after) - entropic(flow, before),
+            entropy=flow.disorder(after) - flow.disorder(before),
         )
-
-
-def entropic(flow: WassersteinFlow, values: Array) -> float:
-    """λ∫ρ log ρ."""
-    if flow.entropy == 0:
-        return 0.0
-    return flow.entropy * float(np.vdot(flow.volumes, xlogy(values, values)))

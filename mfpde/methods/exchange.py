@@ -9,71 +9,18 @@ I − dt·Q_k along lines or I − dt·Q at once, and says how its fluxes answer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from mfpde.flows.wasserstein import WassersteinFlow
-from mfpde.grids.axis import Axis
 from mfpde.grids.grid import along
 from mfpde.kernels.exchange import exchange, rates, settle
-from mfpde.kernels.tiles import WALL, axis_view
+from mfpde.kernels.tiles import OPEN, PERIODIC, axis_view
+from mfpde.methods.faces import Faces
 from mfpde.problems.problem import Array
 
 SERIES = 1e-2  # of |s|, below which the derivative of B is summed
-
-
-@dataclass(frozen=True)
-class Faces:
-    """The faces of one axis.
-
-    ``lower`` and ``upper`` are the cells beside each of the N + 1 faces; at walls both are the
-    cell inside, and ``inner`` is 0.
-    """
-
-    name: str
-    k: int
-    wall: str
-    axis: Axis
-    lower: NDArray[np.intp]
-    upper: NDArray[np.intp]
-    inner: Array  # (N + 1,) 1, or 0 at walls
-    areas: Array  # of all cells' faces, of the grid's shape
-
-    def beside(self, field: Array) -> tuple[Array, Array]:
-        """The field below and above every face."""
-        return np.take(field, self.lower, axis=self.k), np.take(field, self.upper, axis=self.k)
-
-    def rise(self, field: Array) -> Array:
-        """Change of the field across every inner face over the distance; 0 at walls."""
-        lower, upper = self.beside(field)
-        return (upper - lower) * along(self.inner / self.axis.distances, self.k, field.ndim)
-
-    def divergence(self, flux: Array) -> Array:
-        """Masses that a flux per unit area takes out of every cell."""
-        n = self.axis.cells
-        high = np.take(flux, np.arange(1, n + 1), axis=self.k)
-        return (high - np.take(flux, np.arange(n), axis=self.k)) * self.areas
-
-
-def faces_of(flow: WassersteinFlow) -> list[Faces]:
-    """Of every axis."""
-    result = []
-    for k, (name, axis) in enumerate(flow.grid.axes.items()):
-        n, wall = axis.cells, flow.walls[name]
-        lower, upper = np.arange(-1, n), np.arange(n + 1)
-        inner = np.ones(n + 1)
-        if wall == "periodic":
-            lower[0], upper[-1] = n - 1, 0
-        else:
-            lower[0], upper[-1] = 0, n - 1
-            inner[[0, -1]] = 0.0
-        areas = flow.volumes / along(axis.widths, k, flow.volumes.ndim)
-        result.append(Faces(name, k, wall, axis, lower, upper, inner, areas))
-    return result
 
 
 class Exchange:
@@ -87,9 +34,9 @@ class Exchange:
             rates(
                 axis_view(potential, f.k),
                 entropy,
-                1.0 / f.axis.distances,
-                1.0 / f.axis.widths,
-                WALL[f.wall],
+                f.per_distance,
+                f.per_width,
+                f.wall,
                 axis_view(up, f.k),
                 axis_view(down, f.k),
             )
@@ -105,14 +52,14 @@ class Exchange:
         gain = np.zeros_like(masses)
         for k, f in enumerate(self.faces):
             m, up, down, g = (axis_view(z, k) for z in (masses, self.up[k], self.down[k], gain))
-            exchange(m, up, down, WALL[f.wall], g)
+            exchange(m, up, down, f.wall, g)
         return gain
 
     def settled(self, masses: Array, k: int, dt: float) -> Array:
         """(I − dt·Q_k)⁻¹ m, along the lines of axis k."""
         result = np.empty_like(masses)
         m, up, down, after = (axis_view(z, k) for z in (masses, self.up[k], self.down[k], result))
-        settle(m, up, down, dt, WALL[self.faces[k].wall], after)
+        settle(m, up, down, dt, self.faces[k].wall, after)
         return result
 
     def inverse(self, part: tuple[int, ...], dt: float) -> Callable[[Array], Array]:
@@ -129,7 +76,7 @@ class Exchange:
         cells = np.arange(self.potential.size).reshape(shape)
         total = sparse.csc_matrix((cells.size, cells.size))
         for f, up, down in zip(self.faces, self.up, self.down, strict=True):
-            n, periodic = f.axis.cells, f.wall == "periodic"
+            n, periodic = f.axis.cells, f.wall == PERIODIC
             for rate, step, end in ((up, 1, n - 1), (down, -1, 0)):
                 goes = np.ones(n, dtype=bool)
                 goes[end] = periodic
@@ -147,7 +94,7 @@ class Exchange:
         escaped, carried = {}, 0.0
         for k in part:
             f, ends = self.faces[k], (0.0, 0.0)
-            if f.wall == "open":
+            if f.wall == OPEN:
                 low, high = (np.take(self.down[k], 0, axis=k), np.take(self.up[k], -1, axis=k))
                 low = dt * low * np.take(masses, 0, axis=k)
                 high = dt * high * np.take(masses, -1, axis=k)
@@ -186,7 +133,7 @@ class Exchange:
             ratio = np.divide(lower, upper, out=np.ones_like(lower), where=both)
             drop = np.where(both, drop + self.entropy * np.log(ratio), 0.0)
         areas = f.beside(f.areas)[0]
-        if f.wall == "periodic":  # its first and last faces are one
+        if f.wall == PERIODIC:  # its first and last faces are one
             drop = np.delete(drop, 0, axis=k)
             return float(np.sum(np.delete(self.flux(rho, k) * areas, 0, axis=k) * drop))
         return float(np.sum(self.flux(rho, k) * areas * drop))

@@ -25,7 +25,8 @@ import numpy as np
 
 from mfpde.errors import InvalidInput, NotAvailable
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.methods.exchange import Exchange, faces_of
+from mfpde.methods.exchange import Exchange
+from mfpde.methods.faces import faces_of
 from mfpde.methods.flux import explicit_limit
 from mfpde.methods.step import Method, Promise, Step
 from mfpde.problems.arguments import number, shown

@@ -5,29 +5,14 @@ Per axis the kernel adds flux differences; what crosses open walls is summed wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.grids.axis import Axis
-from mfpde.kernels.tiles import WALL, axis_view
+from mfpde.kernels.tiles import axis_view
 from mfpde.kernels.transport import outflow, transport
+from mfpde.methods.faces import faces_of
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
-
-
-@dataclass(frozen=True)
-class Faces:
-    """One axis as the kernels need it."""
-
-    name: str
-    k: int
-    wall: int
-    per_distance: Array  # (N + 1,)
-    per_width: Array  # (N,)
-    centred: Array  # (N,) width over the sum of the distances beside a cell
-    areas: Array  # (2, outer, inner) of the cells' faces at both ends
 
 
 class FluxDivergence:
@@ -35,9 +20,7 @@ class FluxDivergence:
 
     def __init__(self, flow: WassersteinFlow, limiter: int) -> None:
         self.flow, self.limiter = flow, limiter
-        self.faces = [
-            faces_of(flow, name, k, axis) for k, (name, axis) in enumerate(flow.grid.axes.items())
-        ]
+        self.faces = faces_of(flow)
 
     def emptying(self, field: Field) -> float:
         """The largest rate at which a cell empties through all its faces, 1/time."""
@@ -54,27 +37,12 @@ class FluxDivergence:
         escaped, carried = {}, 0.0
         for f in self.faces:
             r, v, gain = (axis_view(z, f.k) for z in (rho, field.potential, rate))
-            out = np.zeros_like(f.areas)
+            out = np.zeros_like(f.ends)
             transport(r, v, f.per_distance, f.per_width, f.centred, f.wall, self.limiter, gain, out)
-            leaving = dt * out * f.areas
+            leaving = dt * out * f.ends
             escaped[f.name] = (float(leaving[0].sum()), float(leaving[1].sum()))
             carried += float(np.vdot(leaving[0], v[:, 0]) + np.vdot(leaving[1], v[:, -1]))
         return Step(rho + dt * rate, escaped, carried)
-
-
-def faces_of(flow: WassersteinFlow, name: str, k: int, axis: Axis) -> Faces:
-    """Distances, widths and end areas of axis k."""
-    distances, widths = axis.distances, axis.widths
-    volumes = axis_view(flow.volumes, k)
-    return Faces(
-        name=name,
-        k=k,
-        wall=WALL[flow.walls[name]],
-        per_distance=1.0 / distances,
-        per_width=1.0 / widths,
-        centred=widths / (distances[:-1] + distances[1:]),
-        areas=np.stack([volumes[:, 0] / widths[0], volumes[:, -1] / widths[-1]]),
-    )
 
 
 def explicit_limit(cfl: float, emptying: float, stiffness: float) -> float:

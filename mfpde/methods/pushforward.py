@@ -41,7 +41,7 @@ from mfpde.problems.problem import Array, Problem
 
 SLACK = 1e-9  # by which instants may miss multiples of dt, relative
 NOISE_ORDER = 5
-COARSE = 64  # cells of an axis at which the two numbers below hold
+COARSE = 64  # cells of an axis at which these hold:
 DENSE = 3.0  # images of sub-nodes a cell; the ripple is then about 1e-3
 STILL = 0.035  # departure of the map's slopes from the identity: no sub-nodes; twice that: two
 MOST_PARTS = 64  # sub-nodes of a cell along one axis
@@ -69,8 +69,7 @@ def pushforward(dt: float) -> Method:
     are, and to about order 2 with |a| and for features whose kinks lie on faces. Where kinks lie on
     centres the gap is erratic, and no order was seen.
 
-    Uniform, stretched and periodic axes. Beside walls, three cells deep, masses are dealt linearly,
-    and what lies beyond the outermost centre counts as at it.
+    Beside walls, three cells deep, masses are dealt linearly; beyond the outermost centre, to it.
 
     Args:
         dt: the step, in PDE time; learning rate η on the risk of m neurons is dt = mη.

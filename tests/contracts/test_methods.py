@@ -29,6 +29,8 @@ METHODS = {
         mf.muscl(limiter="vanleer"),
         mf.muscl(limiter="minmod", cfl=0.5),
         mf.upwind(cfl=1.0, exact="averaged"),
+        mf.scharfetter_gummel(implicit=False),
+        mf.scharfetter_gummel(implicit=False, exact="averaged"),
         mf.muscl(exact="averaged"),
         mf.muscl(limiter="vanleer", exact="relaxed"),
         mf.weno5(),

@@ -14,7 +14,8 @@ from orders.observed import observed_orders
 
 import mfpde as mf
 from mfpde.errors import InvalidInput, NotAvailable
-from mfpde.methods.exchange import Exchange, faces_of
+from mfpde.methods.exchange import Exchange
+from mfpde.methods.faces import faces_of
 from mfpde.methods.fipy_backend import Witness, loaded
 
 CLAMP = 1e-3  # of |ΔV/λ|, at and below which FiPy's weights are ½

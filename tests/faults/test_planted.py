@@ -79,9 +79,8 @@ def test_a_distance_of_faces_off_by_30_percent(name, monkeypatch):
     """Mass and sign are kept all the same: only the energy's identity sees it."""
     right = flux.faces_of
 
-    def wrong(*arguments):
-        faces = right(*arguments)
-        return replace(faces, per_distance=faces.per_distance / 1.3)
+    def wrong(flow):
+        return [replace(faces, per_distance=faces.per_distance / 1.3) for faces in right(flow)]
 
     flow = world(WORLDS[name])
     features, rho = waves(WORLDS[name], 0)(flow.grid.points()), rough(flow, 0)

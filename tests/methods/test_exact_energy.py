@@ -14,7 +14,8 @@ import mfpde as mf
 from mfpde.kernels.transport import MC
 from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import DonorFluxes
-from mfpde.methods.exchange import Exchange, faces_of
+from mfpde.methods.exchange import Exchange
+from mfpde.methods.faces import faces_of
 from mfpde.methods.flux import FluxDivergence
 from mfpde.methods.relaxation import relaxed
 from mfpde.methods.stages import HEUN, SSPRK3, concluded, stages, weights

