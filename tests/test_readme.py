@@ -36,6 +36,17 @@ def test_the_example_finds_what_it_says(session: dict) -> None:
     assert 1e-5 < float(session["estimate"].l1[-1]) < 1e-2
 
 
+def test_noise_and_equilibrium(session: dict) -> None:
+    resting, moving, witness = session["resting"], session["moving"], session["witness"]
+    assert "scharfetter_gummel" in resting.attrs["method"]
+    assert (np.diff(resting.energy) < 1e-12).all()
+    assert float(session["ledger"].max() - session["ledger"].min()) < 1e-11
+    assert float(resting.dissipation[-1]) < 1e-12 < float(resting.dissipation[2])
+    early, late = moving.isel(time=1), resting.isel(time=1)
+    assert float(abs(moving.energy[2] - late.energy)) < 1e-3
+    assert float(abs(witness.energy[1] - early.energy)) < 5e-3  # implicit, with dt = 0.1
+
+
 def test_the_recipes_work(session: dict) -> None:
     problem, run = session["problem"], session["run"]
     last = run.isel(time=-1)
