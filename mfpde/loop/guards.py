@@ -95,7 +95,7 @@ def broken_promise(
     if method.promise == "exact":
         dissipated = after.dissipated - before.dissipated
         defect = rise + dissipated
-        if abs(defect) <= ENERGY_SLACK * max(size, abs(dissipated)):
+        if np.isfinite(defect) and abs(defect) <= ENERGY_SLACK * max(size, abs(dissipated)):
             return None
         return EnergyMismatch(
             f"EnergyMismatch: the energy changed by {rise:.6e}, the step dissipated "

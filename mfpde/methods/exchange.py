@@ -128,15 +128,20 @@ class Exchange:
         f = self.faces[k]
         drop = -np.subtract(*reversed(f.beside(self.potential)))
         if self.entropy > 0:
-            lower, upper = f.beside(rho)
-            both = (lower > 0) & (upper > 0)  # where a density underflowed so did the flux
-            ratio = np.divide(lower, upper, out=np.ones_like(lower), where=both)
-            drop = np.where(both, drop + self.entropy * np.log(ratio), 0.0)
+            lower, upper = f.beside(logarithm(rho))
+            both = np.isfinite(lower) & np.isfinite(upper)  # where ρ underflowed so did the flux
+            steps = np.subtract(lower, upper, out=np.zeros_like(drop), where=both)
+            drop = np.where(both, drop + self.entropy * steps, 0.0)
         areas = f.beside(f.areas)[0]
         if f.wall == PERIODIC:  # its first and last faces are one
             drop = np.delete(drop, 0, axis=k)
             return float(np.sum(np.delete(self.flux(rho, k) * areas, 0, axis=k) * drop))
         return float(np.sum(self.flux(rho, k) * areas * drop))
+
+
+def logarithm(rho: Array) -> Array:
+    """log ρ, −inf in empty cells."""
+    return np.log(rho, out=np.full_like(rho, -np.inf), where=rho > 0)
 
 
 def weight_below(rise: Array, entropy: float) -> Array:

@@ -313,7 +313,8 @@ class Settled:
                 self.rates.dissipation(after / self.flow.volumes, k) for k in part
             )
             if self.flow.entropy > 0:
-                total += self.flow.entropy * float(rel_entr(before, after).sum())
+                kept = after > 0  # or both have underflowed
+                total += self.flow.entropy * float(rel_entr(before[kept], after[kept]).sum())
         return total
 
     def left(self) -> tuple[dict[str, tuple[float, float]], float]:

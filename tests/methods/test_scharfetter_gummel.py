@@ -214,6 +214,16 @@ def test_the_identity_of_explicit_steps():
     assert_allclose(step.dissipated, field.energy - after.energy, rtol=0, atol=1e-13)
 
 
+@INSIDE
+def test_far_cells_may_underflow(inside):
+    """e^{−V/λ} down to e^{−16000}: nothing there, and the ledger holds."""
+    method = mf.scharfetter_gummel(tolerance=0.05, inside=inside)
+    run = mf.solve(tanh_problem(entropy=0.01), square_grid(32, half=40.0), method, [0, 1.0, 1e4])
+    assert float(run.rho.min()) == 0.0
+    assert np.isfinite(run.dissipated).all()
+    assert_allclose(run.energy + run.dissipated, run.energy[0], rtol=0, atol=1e-12)
+
+
 # ---------------------------------------------------------------------------- equilibria
 def gibbs_state(flow):
     """ρ* ∝ exp(−V_{ρ*}/λ): the maximum of the dual, by a root finder on the n slopes."""
