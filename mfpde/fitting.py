@@ -12,6 +12,7 @@ from mfpde.loop.box import TAIL, grid_on, holding_box
 from mfpde.loop.solver import evolved
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
+from mfpde.methods.step import Method
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
@@ -21,6 +22,7 @@ def fit_grid(
     problem: Problem | KernelProblem,
     cells: int | Mapping[str, int] = 128,
     horizon: float = 2.0,
+    method: Method | None = None,
 ) -> Grid:
     """A grid whose box holds the density from time 0 to ``horizon``.
 
@@ -33,6 +35,8 @@ def fit_grid(
         problem: what is minimised.
         cells: cells along every axis, or by coordinate.
         horizon: the last time the grid will be used for, at least 0.
+        method: how the pilot steps; None is right for every method that follows the flow. A map in
+            discrete time goes farther: ``mf.pushforward(dt)`` needs to be named.
 
     Raises:
         InvalidInput: when no box of two thousand times the law's reach holds the mass, or for
@@ -48,8 +52,8 @@ def fit_grid(
     }
     if horizon == 0:
         return grid_on(problem, start, counts)
-    method = scharfetter_gummel() if problem.entropy > 0 else muscl()
-    box = holding_box(evolved, problem, start, counts, horizon, method)
+    pilot = method or (scharfetter_gummel() if problem.entropy > 0 else muscl())
+    box = holding_box(evolved, problem, start, counts, horizon, pilot)
     return grid_on(problem, box, counts)
 
 

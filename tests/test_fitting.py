@@ -129,6 +129,18 @@ def loses_mass(problem, grid, horizon):
         return True
 
 
+def test_a_map_in_discrete_time_is_given_its_own_box():
+    """Steps of 3 overshoot what the flow would reach."""
+    problem, _ = CASES["tanh, by coordinate"]
+    flow = mf.fit_grid(problem, cells=64, horizon=12.0)
+    descent = mf.pushforward(3.0)
+    grid = mf.fit_grid(problem, cells=64, horizon=12.0, method=descent)
+    with pytest.raises(MassEscaped):
+        mf.solve(problem, flow, descent, times=[0, 3.0, 12.0])
+    run = mf.solve(problem, grid, descent, times=[0, 3.0, 12.0])
+    assert float(run.escaped[-1]) <= 1e-6
+
+
 def test_circles_and_intervals_are_taken_whole():
     grid = mf.fit_grid(CASES["circle"][0], cells=16, horizon=0.5)
     assert grid.axes["theta"].is_periodic

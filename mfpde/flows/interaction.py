@@ -47,12 +47,14 @@ class Observation:
         risk: R(ρ).
         stiffness: an upper estimate of the residual's fastest rate, 1/time.
         response: what the potential is made of: the risk's slope (n,), or Kρ (cells,).
+        size: of the terms that cancel in the response; its round-off is a part of this.
     """
 
     prediction: Array
     risk: float
     stiffness: float
     response: Array
+    size: float
 
 
 class Interaction(Protocol):
@@ -113,8 +115,9 @@ class LiftedFeatures:
     def observe(self, rho: Array) -> Observation:
         m0, m1, m2 = moments(rho.reshape(len(self.a), -1), self.rows) * self.cells
         prediction = self.table.integrate(m1)
+        squares = float(m2 @ self.values)
         return feature_observation(
-            self.loss, prediction, float(m0 @ self.values + m2 @ self.slopes)
+            self.loss, prediction, float(m0 @ self.values + m2 @ self.slopes), squares
         )
 
     def exerted(self, response: Array) -> Array:
@@ -138,12 +141,15 @@ class PlainFeatures:
         self.volumes = grid.volumes.ravel()
         points = grid.points()
         self.table = FeatureTable(problem.phi, points, len(problem.y))
+        self.values = self.table.squares(problem.weights)
         self.slopes = drop_squares(problem, tuple(grid.axes.values()), walls)
 
     def observe(self, rho: Array) -> Observation:
         masses = rho.ravel() * self.volumes
         prediction = self.table.integrate(masses)
-        return feature_observation(self.loss, prediction, float(masses @ self.slopes))
+        return feature_observation(
+            self.loss, prediction, float(masses @ self.slopes), float(masses @ self.values)
+        )
 
     def exerted(self, response: Array) -> Array:
         return self.table.combine(response).reshape(self.shape)
@@ -173,13 +179,15 @@ class KernelPairs:
         points = grid.points()
         self.K, self.F = problem.K(points, points), problem.F(points)
         self.fixed = -self.F.reshape(grid.shape)
+        self.largest = float(np.abs(self.K).max())
         self.slopes = kernel_drop_squares(self.K, tuple(grid.axes.values()), walls)
 
     def observe(self, rho: Array) -> Observation:
         masses = rho.ravel() * self.volumes
         seen = self.K @ masses
         risk = 0.5 * float(masses @ seen) - float(masses @ self.F) + self.const
-        return Observation(np.empty(0), risk, float(masses @ self.slopes), seen)
+        size = self.largest * float(masses.sum())
+        return Observation(np.empty(0), risk, float(masses @ self.slopes), seen, size)
 
     def exerted(self, response: Array) -> Array:
         return response.reshape(self.shape)
@@ -193,10 +201,20 @@ class KernelPairs:
         return theta * (self.K @ (change.ravel() * self.volumes))
 
 
-def feature_observation(loss: BoundLoss, prediction: Array, trace: float) -> Observation:
-    """Observation of a prediction; ``trace`` is Σ_i p_i ∫|∇Φ_i|²dρ, times the loss's curvature."""
-    steepest = steepest_curvature(loss, prediction)
-    return Observation(prediction, loss.risk(prediction), trace * steepest, loss.slope(prediction))
+def feature_observation(
+    loss: BoundLoss, prediction: Array, trace: float, squares: float
+) -> Observation:
+    """Observation of a prediction.
+
+    Args:
+        loss, prediction: what is seen.
+        trace: Σ_i p_i ∫|∇Φ_i|²dρ, which times the loss's curvature bounds its rates.
+        squares: Σ_i p_i ∫Φ_i²dρ, the mean size of what a prediction is the sum of.
+    """
+    steepest, slope = steepest_curvature(loss, prediction), loss.slope(prediction)
+    largest = float(loss.weights.max()) * steepest * math.sqrt(abs(squares))
+    size = max(largest, float(np.abs(slope).max()))
+    return Observation(prediction, loss.risk(prediction), trace * steepest, slope, size)
 
 
 def mean_slope(loss: BoundLoss, before: Observation, after: Observation, theta: float) -> Array:
@@ -206,12 +224,10 @@ def mean_slope(loss: BoundLoss, before: Observation, after: Observation, theta: 
 
 
 def mean_curvature(loss: BoundLoss, before: Observation, after: Observation, theta: float) -> Array:
-    """Its derivative in the later prediction; at most a guess where the loss has no curvature."""
+    """Its derivative in the later prediction."""
     f, g = before.prediction, after.prediction
-    if loss.loss.curvature is None:
-        return theta * loss.weights * steepest_curvature(loss, g)
     mean = loss.mean_curvature(f, g)
-    return mean if theta == 0.5 else (2 - 2 * theta) * mean + (2 * theta - 1) * loss.curvature(g)
+    return mean if theta == 0.5 else (2 - 2 * theta) * mean + (2 * theta - 1) * loss.bend(g)
 
 
 def steepest_curvature(loss: BoundLoss, prediction: Array) -> float:

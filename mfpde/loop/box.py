@@ -17,12 +17,13 @@ from mfpde.grids.grid import Grid
 from mfpde.loop.guards import WIDEN
 from mfpde.methods.step import Method
 from mfpde.problems.kernel import KernelProblem
-from mfpde.problems.problem import Problem
+from mfpde.problems.problem import Array, Problem
 
 Ends = dict[str, tuple[float, float]]
 Solve = Callable[..., xr.Dataset]
 
 PILOT_CELLS = {1: 256, 2: 64, 3: 32, 4: 16}
+LOOKS = 9  # snapshots of a pilot
 TAIL = 1e-8  # mass that may lie beyond each side of the box, on the pilot
 LEAK = 1e-7  # mass that may leave the pilot's box
 MOST_PILOTS = 12
@@ -81,7 +82,7 @@ def pilot(
         )
     finest = PILOT_CELLS[len(problem.coords)]
     cells = {c: min(finest, count) for c, count in counts.items()}  # never sharper than the run
-    times = np.linspace(0, horizon, 9)
+    times = looks(method, horizon)
     for _ in range(MOST_PILOTS):
         grid = grid_on(problem, box, cells)
         try:
@@ -100,6 +101,14 @@ def pilot(
         f"{MOST_PILOTS} ever wider pilot boxes leaked; the last was {box}",
         "a shorter horizon, a penalty that confines, or closed walls",
     )
+
+
+def looks(method: Method, horizon: float) -> Array:
+    """Instants of a pilot: of a map in discrete time, its own."""
+    if method.stride is None:
+        return np.linspace(0, horizon, LOOKS)
+    steps = max(1, round(horizon / method.stride))
+    return np.unique(np.rint(np.linspace(0, steps, LOOKS))) * method.stride
 
 
 def uncrowded(problem: Problem | KernelProblem, run: xr.Dataset) -> Ends:

@@ -34,6 +34,9 @@ TOLERANCE = 1e-4  # by default
 ROUND_OFF = 1e-13  # of an L1 difference
 RELAXATIONS = 100.0  # times 1/stiffness in one step at most: the cost of a step grows with it
 FOLDS = 20.0  # e-foldings by which a ridge may contract in one step
+NOISY_FOLDS = (
+    1.0  # and with λ > 0: contracted below a cell, a density is lost before noise widens it
+)
 STUBBORN = 0.35  # of an error left by half the step: splitting leaves 1/8, a remap 1/2 or more
 SATURATED = 0.1  # an L1 error above which densities have parted: no telling what it comes from
 MARGIN = 1.5  # above the remap's own error before a step is refused again
@@ -227,7 +230,8 @@ class SemiLagrangian:
         if self.dt is None and not np.isfinite(self.pace.dt):
             self.pace.dt = FIRST / field.stiffness if field.stiffness > 0 else 1.0
         self.pace.first, self.pace.refused = 0.0, np.inf
-        fastest = max(field.stiffness / RELAXATIONS, float(self.sweeps.drift.mu.max()) / FOLDS)
+        folds = FOLDS if self.flow.entropy == 0 else NOISY_FOLDS
+        fastest = max(field.stiffness / RELAXATIONS, float(self.sweeps.drift.mu.max()) / folds)
         return min(self.pace.dt, 1.0 / fastest) if fastest > 0 else self.pace.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:

@@ -26,6 +26,7 @@ Pointwise = Callable[[Array, Array], Array]  # (n,), (n,) -> (n,)
 
 
 ROUND_OFF = 8 * np.finfo(float).eps
+DIFFERENCE = 1e-5  # relative, of arguments of slopes
 
 
 def _gauss(nodes: int) -> tuple[Array, Array]:
@@ -165,8 +166,15 @@ class BoundLoss:
         """∂ mean_slope(f, g)/∂g_i = p_i ∫ x ℓ''(f_i + x (g_i − f_i)) dx over [0, 1], (n,)."""
         mean = np.zeros_like(f)
         for x, weight in zip(*GAUSS, strict=True):
-            mean += weight * x * self.curvature(f + x * (g - f))
+            mean += weight * x * self.bend(f + x * (g - f))
         return mean
+
+    def bend(self, f: Array) -> Array:
+        """The curvature, or where the loss has none differences of its slope, (n,)."""
+        if self.loss.curvature is not None:
+            return self.curvature(f)
+        h = DIFFERENCE * (1 + np.abs(f))
+        return (self.slope(f + h) - self.slope(f - h)) / (2 * h)
 
     def conjugate(self, u: Array) -> float:
         """Σ_i p_i ℓ*(u_i; y_i) for u (n,) on the scale of the residual; +inf off the domain."""
