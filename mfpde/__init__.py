@@ -5,6 +5,7 @@ from mfpde.errors import InvalidInput, MassEscaped, NumericalStop
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids import Axis, Grid, periodic, stretched, uniform
+from mfpde.loop.netcdf import export
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure, estimated_error, true_error
@@ -62,6 +63,7 @@ __all__ = [
     "cos",
     "erf",
     "estimated_error",
+    "export",
     "fipy",
     "fit_grid",
     "gaussian",

@@ -1,4 +1,4 @@
-"""From states to an xarray.Dataset: one object that appends snapshots."""
+"""From states to an xarray.Dataset: its shape beforehand, its rows, and where rows are kept."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from mfpde.version import __version__
 
 Keep = Literal["density", "marginals", "last"]
 Watch = Callable[[xr.Dataset], float]
+Row = dict[str, Any]
+
+SCALARS = ("risk", "energy", "dissipation", "mass", "escaped", "escaped_energy")
 
 
 class Recorder:
-    """Appends what is kept of each snapshot; ``dataset`` assembles the run."""
+    """What is kept of each snapshot."""
 
     def __init__(
         self,
@@ -38,11 +41,9 @@ class Recorder:
         self.flow, self.method, self.keep = flow, method, keep
         self.watch = checked_watch(watch, flow.grid.coords)
         self.escaped_tolerance = escaped_tolerance
-        self.states: list[dict[str, Any]] = []
-        self.last_rho = flow.start
 
-    def append(self, state: State) -> None:
-        """Keep a snapshot."""
+    def row(self, state: State) -> Row:
+        """A snapshot: a value for every variable over time."""
         row = self.scalars(state) | {"prediction": state.field.prediction}
         if self.method.promise == "exact":
             row["dissipated"] = state.dissipated
@@ -52,8 +53,40 @@ class Recorder:
             row |= self.marginals(state)
         for name, observer in self.watch.items():
             row[name] = float(observer(self.snapshot(state)))
-        self.last_rho = state.rho
-        self.states.append(row)
+        return row
+
+    def dimensions(self) -> dict[str, tuple[str, ...]]:
+        """The variables of a row, with their dimensions."""
+        coords = self.flow.grid.coords
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(("time", *SCALARS, *self.watch), ())
+        found |= {"escaped_through": ("wall",), "prediction": ("sample",)}
+        found |= {"dissipated": ()} if self.method.promise == "exact" else {}
+        found |= {"rho": coords} if self.keep == "density" else {}
+        return found | ({f"marginal_{c}": (c,) for c in coords} if self.keep == "marginals" else {})
+
+    def template(self) -> xr.Dataset:
+        """The run before its first snapshot: variables over time have length 0."""
+        problem, grid = self.flow.problem, self.flow.grid
+        sizes = dict(zip(grid.coords, grid.shape, strict=True))
+        sizes |= {"sample": len(problem.y), "wall": 2 * len(sizes)}
+        data: dict[str, Any] = {
+            name: (("time", *dims), np.empty((0, *(sizes[d] for d in dims))))
+            for name, dims in self.dimensions().items()
+        }
+        data["escaped_through"] += ({"walls": ", ".join(self.walls())},)
+        data |= {
+            "x": (("sample", "input")[: problem.x.ndim], problem.x),
+            "y": ("sample", problem.y),
+            "weight": ("sample", problem.weights),
+        }
+        coords = {"time": data.pop("time")} | self.coordinates()
+        return xr.Dataset(data | self.edges(), coords=coords, attrs=self.provenance())
+
+    def last(self, state: State) -> dict[str, Any]:
+        """The last density, where not every one is kept."""
+        if self.keep == "density":
+            return {}
+        return {"rho_last": (self.flow.grid.coords, state.rho, {"time": state.t})}
 
     def scalars(self, state: State) -> dict[str, Any]:
         """The numbers of one instant."""
@@ -111,41 +144,6 @@ class Recorder:
             for name, axis in self.flow.grid.axes.items()
         }
 
-    def dataset(
-        self, steps: int, rejected: int, wall_mass: float, limited: Mapping[str, int]
-    ) -> xr.Dataset:
-        """The run so far."""
-        flow, problem = self.flow, self.flow.problem
-        dims = {
-            "rho": ("time", *flow.grid.coords),
-            "prediction": ("time", "sample"),
-            "escaped_through": ("time", "wall"),
-        } | {f"marginal_{c}": ("time", c) for c in flow.grid.coords}
-        names = [name for name in self.states[0] if name != "time"]
-        data: dict[str, Any] = {
-            name: (dims.get(name, ("time",)), np.array([row[name] for row in self.states]))
-            for name in names
-        }
-        if self.keep != "density":
-            at = {"time": self.states[-1]["time"]}
-            data["rho_last"] = (flow.grid.coords, self.last_rho, at)
-        x_dims = ("sample", "input")[: problem.x.ndim]
-        data |= {
-            "x": (x_dims, problem.x),
-            "y": ("sample", problem.y),
-            "weight": ("sample", problem.weights),
-        }
-        data |= self.edges()
-        data["escaped_through"] += ({"walls": ", ".join(self.walls())},)
-        times = np.array([row["time"] for row in self.states])
-        return xr.Dataset(
-            data,
-            coords={"time": ("time", times)} | self.coordinates(),
-            attrs=self.provenance()
-            | {"steps": steps, "steps_repeated": rejected, "largest_wall_mass": wall_mass}
-            | {f"limited_{name}": count for name, count in limited.items()},
-        )
-
     def provenance(self) -> dict[str, Any]:
         """What was run, with what."""
         return {
@@ -166,6 +164,51 @@ class Recorder:
             "escaped_tolerance": self.escaped_tolerance,
             "initial_mass_outside": self.flow.outside,
         }
+
+
+class Pages:
+    """A run kept in memory, as :class:`~mfpde.loop.store.Book` keeps it on disk."""
+
+    state: Any = None  # nothing to go on from
+    count, finished = 0, False
+
+    def __init__(self, template: xr.Dataset) -> None:
+        self.template = template
+        self.rows: list[Row] = []
+        self.attrs: Mapping[str, Any] = {}
+        self.last: Mapping[str, Any] = {}
+
+    def append(self, row: Row, state: object) -> None:
+        """Keep a snapshot."""
+        self.rows.append(row)
+
+    def pause(self, state: object) -> None:
+        """Nothing: what is in memory ends with the process."""
+
+    def finish(self, attrs: Mapping[str, Any], last: Mapping[str, Any]) -> None:
+        """Add attributes and variables that are known at the end only."""
+        self.attrs, self.last = attrs, last
+
+    def stopped(self, row: Row, attrs: Mapping[str, Any], last: Mapping[str, Any]) -> xr.Dataset:
+        """The run up to a last good state, whose row is given."""
+        if not self.rows or self.rows[-1]["time"] < row["time"]:
+            self.rows.append(row)
+        self.finish(attrs, last)
+        return self.run()
+
+    def run(self) -> xr.Dataset:
+        """The rows as a Dataset."""
+
+        def filled(name: Any, v: xr.Variable) -> Any:
+            if "time" not in v.dims:
+                return v
+            values = np.array([row[name] for row in self.rows], dtype=v.dtype)
+            return v.dims, values.reshape(len(self.rows), *v.shape[1:]), v.attrs
+
+        whole = {name: filled(name, v) for name, v in self.template.variables.items()}
+        data = {name: whole[name] for name in self.template.data_vars}
+        coords = {name: whole[name] for name in self.template.coords}
+        return xr.Dataset({**data, **self.last}, coords, self.template.attrs | self.attrs)
 
 
 def checked_watch(watch: Sequence[Watch], coords: Sequence[str]) -> dict[str, Watch]:

@@ -1,48 +1,30 @@
-"""THE LOOP: the only place where time moves."""
+"""THE LOOP: from a problem, a grid and a method to a run."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from mfpde.errors import (
-    InvalidInput,
-    MassEscaped,
-    MfpdeError,
-    NotAvailable,
-    NumericalStop,
-    StepRefused,
-)
+from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NotAvailable, NumericalStop
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
-from mfpde.loop.guards import (
-    WALL_MASS,
-    State,
-    broken_promise,
-    mass_escaped,
-    mass_mismatch,
-    unsound,
-    wall_mass,
-    warn_of_walls,
-)
+from mfpde.loop.identity import identity
 from mfpde.loop.progress import Progress, chosen, silent
-from mfpde.loop.record import Keep, Recorder, Watch
-from mfpde.loop.store import Store
+from mfpde.loop.record import Keep, Pages, Recorder, Watch
+from mfpde.loop.stepping import Loop
+from mfpde.loop.store import Book, Store
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
-from mfpde.methods.step import Method, Stepper
+from mfpde.methods.step import Method
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
-
-MOST_HALVINGS = 12
-MOST_STEPS = 10**9  # from one instant to the next; more would never end
 
 
 def solve(
@@ -67,7 +49,9 @@ def solve(
             on them exactly.
         watch: pure functions of a snapshot (a Dataset with rho, prediction, risk, …) that return
             a number; kept under their own names.
-        to: a folder (or ``mf.store``) to write the run to; it must not exist.
+        to: a folder (or ``mf.store``) the run is written to snapshot by snapshot. The same call
+            again goes on from there, bit for bit, or returns the finished run; so do more
+            ``times`` that begin like those before. Numbers stay on disk until they are asked for.
         keep: "density" keeps rho at all times; "marginals" one density per coordinate and the last
             rho; "last" the last rho only.
         escaped_tolerance: mass that may leave through open walls before the run is stopped.
@@ -83,8 +67,10 @@ def solve(
             confines the mass along a coordinate and no closed wall was named.
         NotAvailable: for λ > 0 and a method that does not diffuse.
         NumericalStop: when a guard stops the run; ``error.last`` is the run up to the last good
-            state, and it is written to ``to``.
-        AlreadyExists: when ``to`` exists.
+            state, or what ``to`` holds of it.
+        AlreadyExists: when ``to`` holds something else, or is being written (``Busy``).
+        InvalidInput: also when ``to`` holds another run, with the differences.
+        StorageError: when ``to`` cannot be written or is damaged; what was committed stays.
     """
     instants = checked_times(times)
     check_tolerance(escaped_tolerance)
@@ -93,31 +79,26 @@ def solve(
     chosen_method = chosen_for(problem, grid, method)
     check_stride(chosen_method, instants)
     target = None if to is None else to if isinstance(to, Store) else Store(to)
-    if target is not None:
-        target.check_free()
     show = chosen(progress)
     try:
-        run = evolved(problem, grid, chosen_method, instants, watch, keep, escaped_tolerance, show)
+        return evolved(
+            problem, grid, chosen_method, instants, watch, keep, escaped_tolerance, show, target
+        )
     except NumericalStop as stop:
         if isinstance(stop, MassEscaped):
             name_box(stop, problem, grid, chosen_method, instants[-1])
-        kept = f"last good state at t = {float(stop.last.time[-1]):.6g}, as error.last"
-        if target is not None:
-            kept += written(target, stop.last)
-        stop.keep(kept)
+        stop.keep(what_is_kept(stop.last, target))
         raise
-    if target is not None:
-        target.write(run)
-    return run
 
 
-def written(target: Store, run: xr.Dataset) -> str:
-    """Write a stopped run; where that fails too, the stop stays the error that is raised."""
-    try:
-        target.write(run)
-    except MfpdeError as error:
-        return f" (not written: {error.what})"
-    return f" and in {target.path}"
+def what_is_kept(run: xr.Dataset, target: Store | None) -> str:
+    """Where a stopped run is, and how far it came."""
+    if run.sizes["time"] == 0:
+        return "no snapshot"
+    reached = f"t = {float(run.time[-1]):.6g}"
+    if target is None:
+        return f"last good state at {reached}, as error.last"
+    return f"snapshots until {reached}, as error.last and in {target.path}"
 
 
 def evolved(
@@ -129,23 +110,35 @@ def evolved(
     keep: Keep = "density",
     escaped_tolerance: float = 1e-6,
     show: Progress = silent,
+    to: Store | None = None,
 ) -> xr.Dataset:
     """The run itself; a stop carries it as far as it came."""
     flow = WassersteinFlow(problem, grid, method.quadrature)
     recorder = Recorder(flow, method, keep, watch, escaped_tolerance)
     clock = Loop(flow, method, escaped_tolerance)
-    try:
-        for instant in instants:
-            while clock.state.t < instant:
-                clock.advance(instant)
-                show(clock.state, instants[-1])
-            recorder.append(clock.state)
-    except NumericalStop as stop:
-        if not recorder.states or recorder.states[-1]["time"] < clock.state.t:
-            recorder.append(clock.state)
-        stop.last = clock.finish(recorder)
-        raise
-    return clock.finish(recorder)
+    template = recorder.template()
+    with ExitStack() as held:
+        book: Pages | Book = Pages(template)
+        if to is not None:
+            parts = identity(problem, grid, method, keep, escaped_tolerance)
+            book = held.enter_context(to.opened(parts, template, instants))
+        if book.finished:
+            return book.run()
+        if book.state is not None:
+            clock.restore(book.state)
+        try:
+            for instant in instants[book.count :]:
+                while clock.state.t < instant:
+                    clock.advance(instant)
+                    show(clock.state, instants[-1])
+                    book.pause(clock.saved)
+                book.append(recorder.row(clock.state), clock.saved())
+        except NumericalStop as stop:
+            last = recorder.last(clock.state)
+            stop.last = book.stopped(recorder.row(clock.state), clock.counts(), last)
+            raise
+        book.finish(clock.counts(), recorder.last(clock.state))
+        return book.run()
 
 
 def name_box(
@@ -169,111 +162,6 @@ def name_box(
     stop.fix = "the box " + ", ".join(
         f"{c}=({low:.4g}, {high:.4g})" for c, (low, high) in stop.box.items()
     )
-
-
-class Loop:
-    """A state, and how it moves by one guarded step."""
-
-    def __init__(self, flow: WassersteinFlow, method: Method, tolerance: float) -> None:
-        self.flow, self.method, self.tolerance = flow, method, tolerance
-        self.stepper: Stepper = method.begin(flow)
-        field = flow.field(flow.start)
-        self.state = State(
-            0.0, 0, flow.start, field, dict.fromkeys(flow.grid.coords, (0.0, 0.0)), 0.0
-        )
-        self.scale = max(abs(field.energy), abs(field.risk), resting_risk(flow.problem))
-        self.rejected, self.wall_mass = 0, 0.0
-        trouble = unsound(self.state, flow, method, 0.0)
-        if trouble is not None:
-            raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
-
-    def advance(self, instant: float) -> None:
-        """One step towards ``instant``, halved while a guard refuses it."""
-        before = self.state
-        longest = min(self.stepper.longest(before.rho, before.field), instant - before.t)
-        for halvings in range(MOST_HALVINGS + 1):
-            dt, t = paced(before.t, instant, longest * 0.5**halvings)
-            after, error = self.stepped(before, dt, t)
-            last = halvings == MOST_HALVINGS or self.method.stride is not None
-            if error > 1.0 and not last:  # the method's own estimate of it
-                self.rejected += 1
-                continue
-            trouble = unsound(after, self.flow, self.method, dt) or broken_promise(
-                before, after, self.scale, self.method, dt
-            )
-            if np.isinf(error):
-                trouble = step_refused(before, self.method, dt)
-            if trouble is None or last:
-                break
-            self.rejected += 1
-        final = trouble or mass_mismatch(after, self.flow)
-        final = final or mass_escaped(after, self.flow, self.tolerance)
-        if final is not None:
-            raise final
-        self.state = after
-        self.watch_walls()
-
-    def stepped(self, before: State, dt: float, t: float) -> tuple[State, float]:
-        """The state after one step of the method, and the error it estimates."""
-        with np.errstate(all="ignore"):  # the guards look at the outcome
-            step = self.stepper.step(before.rho, before.field, dt)
-            field = self.flow.field(step.rho)
-        escaped = {
-            c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
-            for c, (low, high) in step.escaped.items()
-        }
-        after = State(
-            t,
-            before.step + 1,
-            step.rho,
-            field,
-            escaped,
-            before.carried + step.carried,
-            before.dissipated + step.dissipated,
-        )
-        return after, step.error
-
-    def watch_walls(self) -> None:
-        """Record, and say once, that mass lies at a closed wall of a line."""
-        mass = wall_mass(self.state, self.flow)
-        if mass > WALL_MASS >= self.wall_mass:
-            warn_of_walls(mass, self.state)
-        self.wall_mass = max(self.wall_mass, mass)
-
-    def finish(self, recorder: Recorder) -> xr.Dataset:
-        """The recorder's dataset with the loop's counts."""
-        limited = getattr(self.stepper, "limited", {})
-        return recorder.dataset(self.state.step, self.rejected, self.wall_mass, limited)
-
-
-def step_refused(state: State, method: Method, dt: float) -> StepRefused:
-    """The method found no step from a state."""
-    return StepRefused(
-        f"StepRefused: {method.call} found no step from t = {state.t:.6g}, step {state.step}",
-        f"its equation was not solved, even with dt = {dt:.3g}",
-        "check the loss's slope and curvature; a shorter dt",
-    )
-
-
-def resting_risk(problem: Problem | KernelProblem) -> float:
-    """The risk of predicting nothing: what the energy's round-off is measured against."""
-    if isinstance(problem, KernelProblem):
-        return abs(problem.const)
-    return abs(problem.loss.risk(np.zeros(len(problem.y))))
-
-
-def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
-    """A step of at most ``longest`` so that equal steps land on ``instant`` exactly."""
-    remaining = instant - t
-    count = max(1.0, math.ceil(remaining / longest * (1 - 1e-12))) if longest > 0 else math.inf
-    dt = remaining / count
-    if t + dt == t or count > MOST_STEPS:
-        raise NumericalStop(
-            f"the step vanished at t = {t:.6g}",
-            f"the method allows dt ≤ {longest:.3g}: velocities grow without bound",
-            "a smaller box, or a problem whose potential stays bounded in it",
-        )
-    return (dt, instant) if count == 1 else (dt, t + dt)
 
 
 def checked_times(times: ArrayLike) -> Array:

@@ -1,25 +1,136 @@
-"""A finished run on disk: a folder with ``out.zarr``, which plain xarray opens.
+"""A run on disk, whole up to its last committed snapshot whatever happens to the process.
 
-Written beside its place and renamed into it, so a reader never sees half a run, and never over an
-existing result.
+    run/manifest.json   what is run: parts that can be told apart, times, versions
+    run/.lock           held while someone writes
+    run/out.zarr        the run itself, which plain xarray opens; a chunk is one snapshot
+    run/COMMIT          how many snapshots are whole, and the hashes of their chunks
+    run/checkpoint      where to go on from, and checkpoint.previous
+    run/DONE            last: the hash of the final state
+
+A snapshot is written in the order chunks, COMMIT, checkpoint, each forced to disk before the next.
+Whoever opens the folder again goes on from the newest good checkpoint; readers see what COMMIT
+says.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
-import tempfile
-import warnings
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from mfpde.errors import AlreadyExists, InvalidInput, StorageError
+from mfpde.loop import checkpoint
+from mfpde.loop.arrays import Arrays, Row, opened, quietly, spelled
+from mfpde.loop.checkpoint import State
+from mfpde.loop.files import (
+    TEMPORARY,
+    damaged,
+    digest,
+    force_names,
+    locked,
+    make_all,
+    remove,
+    replace,
+    reported,
+    sealed,
+    unsealed,
+    write_all,
+)
+from mfpde.loop.identity import Parts, differences, recorded
+from mfpde.loop.ledger import NAME as COMMIT
+from mfpde.loop.ledger import Ledger
 from mfpde.version import __version__
 
-MANIFEST = "manifest.json"
-DATA = "out.zarr"
+MANIFEST, LOCK, DATA, DONE = "manifest.json", ".lock", "out.zarr", "DONE"
+PAUSE = 60.0  # seconds between checkpoints within one snapshot
+
+
+class Book:
+    """A run's folder, opened for writing.
+
+    Attributes:
+        count: snapshots committed.
+        state: where to go on from; None at the beginning.
+        finished: whether there is nothing left to do.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        arrays: Arrays,
+        ledger: Ledger,
+        state: State | None = None,
+        finished: bool = False,
+    ) -> None:
+        self.folder, self.arrays, self.ledger = folder, arrays, ledger
+        self.state, self.finished = state, finished
+        self.saved_at = time.monotonic()
+
+    @property
+    def count(self) -> int:
+        """Snapshots committed."""
+        return len(self.ledger.snapshots)
+
+    def append(self, row: Row, state: State) -> None:
+        """Commit the next snapshot, and ``state``, from which the one after it follows.
+
+        Args:
+            row: a value for every variable over time.
+            state: arrays and plain numbers, words or dicts of them.
+
+        Raises:
+            StorageError: when the disk does not take it; what was committed stays.
+        """
+        chunks = self.arrays.encoded(self.count, row)
+        with reported(self.folder):
+            write_all(self.folder / DATA, chunks)
+            self.ledger.add(chunks)
+            self.ledger.commit(self.folder)
+        self.checkpoint(state)
+
+    def checkpoint(self, state: State) -> None:
+        """Go on from ``state`` if the run is opened again."""
+        with reported(self.folder):
+            checkpoint.save(self.folder, checkpoint.encoded(self.count, state))
+        self.state, self.saved_at = state, time.monotonic()
+
+    def pause(self, state: Callable[[], State]) -> None:
+        """A checkpoint between snapshots, where the last is a minute old."""
+        if time.monotonic() - self.saved_at >= PAUSE:
+            self.checkpoint(state())
+
+    def finish(self, attrs: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> None:
+        """All snapshots are there: add what is known only now, and say that the run is done.
+
+        Args:
+            attrs: further attributes of the run.
+            last: further variables, as ``xr.Dataset.assign`` takes them.
+        """
+        whole = self.arrays.template.assign(last or {}).assign_attrs(attrs)
+        files = Arrays(whole, self.count).files
+        with reported(self.folder):
+            settle(self.folder, self.ledger, files)
+            final = digest(checkpoint.encoded(self.count, self.state or {}))
+            replace(self.folder / DONE, sealed({"snapshots": self.count, "state": final}))
+        self.finished = True
+
+    def stopped(self, row: Row, attrs: Mapping[str, Any], last: Mapping[str, Any]) -> xr.Dataset:
+        """What is committed; a state between two snapshots is none of them."""
+        return self.run()
+
+    def run(self) -> xr.Dataset:
+        """What is committed, read from the folder."""
+        return load(self.folder)
 
 
 class Store:
@@ -27,40 +138,64 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.check_free()
 
-    def check_free(self) -> None:
-        """Raise AlreadyExists if something stands in the run's place, StorageError if none may."""
+    @contextmanager
+    def opened(
+        self, identity: Mapping[str, Any], template: xr.Dataset, times: ArrayLike
+    ) -> Iterator[Book]:
+        """Begin the run in this folder, or go on with it.
+
+        Args:
+            identity: what is run, by named parts: plain values, and arrays.
+            template: the run before its first snapshot: variables over time have length 0.
+            times: the instants that will be kept; those of a run that is there already must be
+                the first of them.
+
+        Raises:
+            AlreadyExists: when the folder holds something else; ``Busy`` when another process
+                writes it.
+            InvalidInput: when it holds another run, with the differences.
+            StorageError: when it is damaged, or the disk does not take it.
+        """
+        instants = np.asarray(times, dtype=float).tolist()
+        arrays = Arrays(template, len(instants))
+        manifest = manifest_of(identity, template, instants)
+        with ExitStack() as held:
+            with reported(self.path):
+                check_place(self.path)
+                if is_done(self.path, manifest):
+                    book = reopened(self.path, arrays)
+                else:
+                    make_all(self.path)
+                    held.enter_context(locked(self.path / LOCK))
+                    book = resumed(self.path, manifest, arrays)
+            yield book
+
+    def load(self) -> xr.Dataset:
+        """The committed snapshots; see :func:`load`."""
+        return load(self.path)
+
+    def write(self, run: xr.Dataset) -> None:
+        """Write a run that is there already, all or nothing.
+
+        Raises:
+            AlreadyExists: when something stands in its place.
+            StorageError: when it cannot be written; ``error.run`` is the run.
+        """
         if self.path.exists():
             raise AlreadyExists(
                 f"{self.path} exists", "a result is never overwritten", "another folder, or move it"
             )
-        above = next(folder for folder in self.path.absolute().parents if folder.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-            raise StorageError(
-                f"nothing can be written to {self.path}", f"{above} is not a folder of yours"
-            )
-
-    def write(self, run: xr.Dataset) -> None:
-        """Write the run, all or nothing.
-
-        Raises:
-            AlreadyExists: when the folder came to be meanwhile.
-            StorageError: when it cannot be written; ``error.run`` is the run.
-        """
-        self.check_free()
-        beside = None
+        moving = [name for name, v in run.variables.items() if v.dims[:1] == ("time",)]
+        length = run.sizes.get("time", 0)
+        template = run.isel(time=slice(0)) if "time" in run.dims else run
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
-            beside.chmod(0o755)
-            write_dataset(run, beside / DATA)
-            manifest = {"software": f"mfpde {__version__}", "title": run.attrs.get("title", "")}
-            (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-            beside.rename(self.path)
+            with self.opened({"kept": "as a whole"}, template, np.arange(length)) as book:
+                for k in range(length):
+                    book.append({str(name): run[name].values[k] for name in moving}, {})
+                book.finish({})
         except Exception as error:
-            if beside is not None:
-                shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(self.path, ignore_errors=True)
             failure = StorageError(
                 f"{self.path} could not be written",
                 f"{type(error).__name__}: {error}",
@@ -70,34 +205,167 @@ class Store:
             raise failure from error
 
 
+def manifest_of(
+    identity: Mapping[str, Any], template: xr.Dataset, instants: Sequence[float]
+) -> dict[str, Any]:
+    """What is run."""
+    parts = recorded(identity)
+    a_row = sum(
+        v.dtype.itemsize * int(np.prod(v.shape[1:]))
+        for v in template.variables.values()
+        if "time" in v.dims
+    )
+    return {
+        "software": f"mfpde {__version__}",
+        "title": template.attrs.get("title", ""),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "xarray": xr.__version__,
+        },
+        "machine": platform.platform(),
+        "predicted_bytes": template.nbytes + a_row * len(instants),
+        "hash": digest(json.dumps(parts, sort_keys=True).encode()),
+        "identity": parts,
+        "times": instants,
+    }
+
+
+def check_place(folder: Path) -> None:
+    """Raise AlreadyExists where something stands that is no run of ours."""
+    if not folder.exists() or (folder / MANIFEST).exists():
+        return
+    just_begun = {LOCK, MANIFEST + TEMPORARY}  # by a process that came no further
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - just_begun:
+        raise AlreadyExists(
+            f"{folder} exists and holds no run",
+            "nothing but runs of this software is ever written to",
+            "another folder, or move it",
+        )
+
+
+def is_done(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether the folder holds just this run, finished.
+
+    Raises InvalidInput where it holds another.
+    """
+    if not (folder / MANIFEST).exists():
+        return False
+    stored = unsealed(folder / MANIFEST)
+    check_same(folder, stored, manifest)
+    return stored["times"] == manifest["times"] and (folder / DONE).exists()
+
+
+def check_same(folder: Path, stored: Parts, asked: Parts) -> None:
+    """Raise InvalidInput, with what differs, unless one run goes on from the other."""
+    differ = differences(stored["identity"], asked["identity"])
+    old, new = stored["times"], asked["times"]
+    both = min(len(old), len(new))
+    if old[:both] != new[:both]:
+        k = next(k for k in range(both) if old[k] != new[k])
+        differ.append(f"times: {old[k]!r} at place {k}, now {new[k]!r}")
+    elif len(new) < len(old):
+        differ.append(f"times: until {old[-1]!r}, now until {new[-1]!r} only")
+    if differ:
+        raise InvalidInput(
+            f"{folder} holds another run",
+            "; ".join(differ),
+            f"another folder, or mf.load({str(folder)!r}) for what is there",
+        )
+
+
+def check_variables(folder: Path, ledger: Ledger, asked: Sequence[str]) -> None:
+    """Raise InvalidInput unless the same variables are recorded."""
+    if set(asked) != set(ledger.chunks):
+        old, new = (sorted(c.split("/")[0] for c in chunks) for chunks in (ledger.chunks, asked))
+        raise InvalidInput(
+            f"{folder} records {', '.join(sorted(set(old) - set(new))) or 'fewer variables'}",
+            f"now asked for: {', '.join(sorted(set(new) - set(old))) or 'fewer variables'}",
+            "watch what was watched before, or another folder",
+        )
+
+
+def reopened(folder: Path, arrays: Arrays) -> Book:
+    """The book of a finished run, for nobody to write in."""
+    ledger = Ledger.read(folder)
+    check_variables(folder, ledger, arrays.chunks)
+    return Book(folder, arrays, ledger, finished=True)
+
+
+def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
+    """The book of a run that begins or goes on, set back to its newest good checkpoint."""
+    stored = unsealed(folder / MANIFEST) if (folder / MANIFEST).exists() else None
+    begun = (folder / COMMIT).exists()
+    if not begun and (folder / checkpoint.NAME).exists():
+        raise damaged(folder / COMMIT, "it is missing")
+    ledger = Ledger.read(folder) if begun else Ledger(chunks=arrays.chunks)
+    check_variables(folder, ledger, arrays.chunks)
+    ledger.verify_snapshots(folder / DATA)
+    found = checkpoint.newest(folder, len(ledger.snapshots))
+    if stored is None or stored["times"] != manifest["times"]:
+        if (folder / DONE).exists():
+            remove(folder / DONE)
+            force_names(folder)
+        replace(folder / MANIFEST, sealed(manifest))
+    count, state = found or (0, None)
+    del ledger.snapshots[count:]
+    if not begun:
+        write_all(folder / DATA, arrays.files)
+    settle(folder, ledger, arrays.files)
+    clear(folder, ledger)
+    return Book(folder, arrays, ledger, state)
+
+
+def settle(folder: Path, ledger: Ledger, files: Mapping[str, bytes]) -> None:
+    """Bring what does not grow with time to ``files``; readers may look on meanwhile."""
+    hashes = {name: digest(data) for name, data in files.items()}
+    paths = {name: folder / DATA / name for name in files}
+    stale = [
+        name
+        for name, path in paths.items()
+        if not path.is_file() or digest(path.read_bytes()) != hashes[name]
+    ]
+    if stale:
+        ledger.replacing = {name: hashes[name] for name in stale}
+        ledger.commit(folder)
+        for name in sorted(stale, key=lambda name: name.count("/"), reverse=True):  # the root last
+            make_all(paths[name].parent)
+            replace(paths[name], files[name])
+    ledger.files, ledger.replacing = hashes, {}
+    ledger.commit(folder)
+
+
+def clear(folder: Path, ledger: Ledger) -> None:
+    """Remove what a crash left behind: chunks that were not committed, temporary files."""
+    known = {folder / DATA / name for name, _ in ledger.named()}
+    stray = [path for path in (folder / DATA).glob("*/*") if path not in known]
+    for path in [*stray, *folder.glob(f"*{TEMPORARY}"), *(folder / DATA).glob(f"*{TEMPORARY}")]:
+        remove(path)
+
+
 def write_dataset(dataset: xr.Dataset, path: Path) -> None:
     """One dataset as a zarr folder that ``xr.open_zarr(path)`` opens without a word."""
-    text = {name: v.astype(object) for name, v in dataset.variables.items() if v.dtype.kind == "U"}
-    dataset = dataset.assign_coords({n: v for n, v in text.items() if n in dataset.coords})
-    with warnings.catch_warnings():
-        # zarr 3 says that others may not read consolidated metadata; xarray warns without them
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        dataset.to_zarr(path, zarr_format=3, consolidated=True)
+    with quietly():
+        spelled(dataset).to_zarr(path, zarr_format=3, consolidated=True)
 
 
 def store(path: str | os.PathLike[str]) -> Store:
-    """A writer for a run's folder, to hand to ``solve(to=…)`` or ``particle_ref.run(to=…)``.
-
-    Raises:
-        AlreadyExists: when the folder exists.
-        StorageError: when it could not be made.
-    """
+    """A run's folder, to hand to ``solve(to=…)`` or ``particle_ref.run(to=…)``."""
     return Store(path)
 
 
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The run stored in a folder.
+    """The snapshots that are whole of the run in a folder, whether it is finished or not.
+
+    Every file is read once and compared with its hash; numbers are then read from the folder when
+    they are asked for (``.load()`` brings them to memory at once).
 
     Raises:
         InvalidInput: when the folder does not hold a run of this software.
+        StorageError: when a file of it changed or went; it is named.
     """
     folder = Path(path)
-    for part in (MANIFEST, DATA):
+    for part in (MANIFEST, DATA, COMMIT):
         if not (folder / part).exists():
             inside = [found.parent.name for found in sorted(folder.glob(f"*/{MANIFEST}"))]
             raise InvalidInput(
@@ -105,4 +373,11 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
                 f"there is no {part} in it",
                 f"one of its folders: {', '.join(inside)}" if inside else "the folder of to=…",
             )
-    return xr.open_zarr(folder / DATA).load()
+    with reported(folder, "permission to read it"):
+        unsealed(folder / MANIFEST)
+        ledger = Ledger.read(folder)
+        count = len(ledger.snapshots)
+        if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
+            raise damaged(folder / DONE)
+        ledger.verify(folder / DATA)
+        return opened(folder / DATA, count)

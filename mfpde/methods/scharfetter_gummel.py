@@ -161,12 +161,15 @@ class Explicit:
         return Step(rho + gained / self.flow.volumes, escaped, carried)
 
 
-class Implicit:
-    """Implicit steps bound to a flow.
+@dataclass
+class Pace:
+    """The controller's memory: the next step to try."""
 
-    Attributes:
-        pace: the next step to try, the controller's memory.
-    """
+    dt: float
+
+
+class Implicit:
+    """Implicit steps bound to a flow."""
 
     def __init__(
         self, flow: WassersteinFlow, dt: float | None, tolerance: float, theta: float, inside: str
@@ -182,13 +185,12 @@ class Implicit:
         self.parts: list[tuple[int, ...]] = [axes] if inside == "direct" else [(k,) for k in axes]
         self.faces = faces_of(flow)
         self.resting = flow.interaction.observe(np.zeros(flow.grid.shape)).size
-        self.pace = np.inf if dt is None else dt
-        self.first = 0.0
+        self.memory = Pace(np.inf if dt is None else dt)
 
     def longest(self, rho: Array, field: Field) -> float:
-        if not np.isfinite(self.pace):
-            self.pace = FIRST / field.stiffness if field.stiffness > 0 else 1.0
-        return self.pace
+        if not np.isfinite(self.memory.dt):
+            self.memory.dt = FIRST / field.stiffness if field.stiffness > 0 else 1.0
+        return self.memory.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         before, interaction = field.seen, self.flow.interaction
@@ -243,8 +245,9 @@ class Implicit:
         error, allowed = 0.5 * float(np.abs(difference).sum()), max(self.tolerance, ROUND_OFF)
         factor = SAFETY * np.sqrt(allowed / max(error, ROUND_OFF * allowed))
         proposed = dt * float(np.clip(factor, SHRINK, GROW))
-        cut_short = dt < 0.99 * self.pace  # to land on an instant: no reason to go on so
-        self.pace = max(self.pace, proposed) if cut_short and error <= allowed else proposed
+        cut_short = dt < 0.99 * self.memory.dt  # to land on an instant: no reason to go on so
+        keeps = cut_short and error <= allowed
+        self.memory.dt = max(self.memory.dt, proposed) if keeps else proposed
         return error / allowed
 
 

@@ -223,23 +223,23 @@ class SemiLagrangian:
                 "one of its sub-steps runs backwards, and diffusion cannot",
                 "composed=False",
             )
-        self.pace = Pace(np.inf if dt is None else dt)
+        self.memory = Pace(np.inf if dt is None else dt)
         self.limited = {"remaps": 0, "conversions": 0, "diffusions": 0, "tolerance": 0}
 
     def longest(self, rho: Array, field: Field) -> float:
-        if self.dt is None and not np.isfinite(self.pace.dt):
-            self.pace.dt = FIRST / field.stiffness if field.stiffness > 0 else 1.0
-        self.pace.first, self.pace.refused = 0.0, np.inf
+        if self.dt is None and not np.isfinite(self.memory.dt):
+            self.memory.dt = FIRST / field.stiffness if field.stiffness > 0 else 1.0
+        self.memory.first, self.memory.refused = 0.0, np.inf
         folds = FOLDS if self.flow.entropy == 0 else NOISY_FOLDS
         fastest = max(field.stiffness / RELAXATIONS, float(self.sweeps.drift.mu.max()) / folds)
-        return min(self.pace.dt, 1.0 / fastest) if fastest > 0 else self.pace.dt
+        return min(self.memory.dt, 1.0 / fastest) if fastest > 0 else self.memory.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         nothing = dict.fromkeys(self.flow.grid.coords, (0.0, 0.0))
         start = Density(rho, [False] * rho.ndim, field, nothing)
         if self.dt is not None:
             return self.finished(self.split(start, dt), 0.0)
-        self.pace.first = self.pace.first or dt
+        self.memory.first = self.memory.first or dt
         whole = self.split(start, dt)
         halves = self.split(self.split(start, 0.5 * dt), 0.5 * dt)
         difference = np.abs(halves.values - whole.values)
@@ -261,7 +261,7 @@ class SemiLagrangian:
         An error that half the step hardly lowers is the remap's, not splitting's: shorter steps
         would only add to it. It is let pass, until it grows.
         """
-        pace, tolerated = self.pace, self.tolerance * dt
+        pace, tolerated = self.memory, self.tolerance * dt
         allowed = max(tolerated, MARGIN * pace.remap_error(dt), ROUND_OFF)
         if STUBBORN * pace.refused < error < SATURATED:
             pace.follow(2.0 * dt)

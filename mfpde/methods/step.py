@@ -41,7 +41,9 @@ class Step:
 class Stepper(Protocol):
     """A method bound to a flow.
 
-    It may hold ``limited``: how often its limiters acted, by their names; the run records it.
+    It may hold ``limited``: how often its limiters acted, by their names; the run records it. And
+    it must hold ``memory`` where its next step depends on more than ρ: a dataclass of plain
+    numbers, such as the step that a controller would try; a run that is taken up again sets them.
     """
 
     def longest(self, rho: Array, field: Field) -> float:

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 import mfpde as mf
 from mfpde.errors import InvalidInput, NotAvailable, NumericalStop
-from mfpde.loop.solver import paced
+from mfpde.loop.stepping import paced
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""Files that survive a crash: content is forced to disk before its name is relied on.
+
+Everything that a store does to a disk goes through ``put``, ``force``, ``rename``, ``remove``,
+``make``; between any two of them the machine may stop.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from mfpde.errors import AlreadyExists, StorageError
+
+TEMPORARY = ".new"  # behind the name of a file that is being replaced
+
+
+class Busy(AlreadyExists):
+    """Someone else is writing this run."""
+
+
+def put(file: IO[bytes], data: bytes) -> None:
+    """Write all of ``data``."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def force(descriptor: int) -> None:
+    """Wait until the content of an open file, or the names in a folder, are on disk."""
+    os.fsync(descriptor)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file another name, over a file that has it."""
+    os.replace(old, new)
+
+
+def remove(path: Path) -> None:
+    """Delete a file."""
+    os.unlink(path)
+
+
+def make(folder: Path) -> None:
+    """Make a folder."""
+    folder.mkdir(exist_ok=True)
+
+
+def force_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        force(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_all(folder: Path) -> None:
+    """Make a folder and those above it, on disk."""
+    missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    for path in reversed(missing):
+        make(path)
+        force_names(path.parent)
+
+
+def write_forced(path: Path, data: bytes) -> None:
+    """Write a file and wait for its content, not for its name."""
+    with open(path, "wb", buffering=0) as file:
+        put(file, data)
+        force(file.fileno())
+
+
+def write_all(root: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their names below ``root``, wait for their content and for all names."""
+    for folder in sorted({(root / name).parent for name in files}):
+        make_all(folder)
+    for name, data in files.items():
+        write_forced(root / name, data)
+    for folder in sorted({(root / name).parent for name in files}):
+        force_names(folder)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """A file's new content, which readers see whole or not at all."""
+    beside = path.with_name(path.name + TEMPORARY)
+    write_forced(beside, data)
+    rename(beside, path)
+    force_names(path.parent)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sealed(body: dict[str, Any]) -> bytes:
+    """A record as JSON text that carries its own hash."""
+    text = json.dumps(body, sort_keys=True)
+    return (laid_out({"sha256": digest(text.encode()), **body}) + "\n").encode()
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """JSON text for readers: records line by line, lists in one."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    within = indent + " "
+    lines = (f"{within}{json.dumps(k)}: {laid_out(v, within)}" for k, v in value.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """The record in a file.
+
+    Raises:
+        StorageError: when the file is not, to the last bit, what was written.
+    """
+    data = path.read_bytes()
+    try:
+        record = json.loads(data)
+        hash_ = record.pop("sha256")
+        intact = digest(json.dumps(record, sort_keys=True).encode()) == hash_
+    except (ValueError, KeyError, AttributeError):
+        intact = False
+    if not intact or sealed(record) != data:
+        raise damaged(path)
+    return record
+
+
+def damaged(path: Path, how: str = "it does not hold what was written") -> StorageError:
+    """The error for a file that changed or went since it was written."""
+    return StorageError(
+        f"{path} is damaged", how, "a copy of the folder, or compute again in another one"
+    )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, which a process that ends lets go of however it ends.
+
+    Raises:
+        Busy: when another holds it.
+    """
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(
+                f"{path.parent} is being written by another process",
+                "a run has one writer",
+                "wait for it, or choose another folder",
+            ) from error
+        yield
+
+
+TO_GO_ON = "room or permission, then the same call: it goes on from there"
+
+
+@contextmanager
+def reported(folder: Path, fix: str = TO_GO_ON) -> Iterator[None]:
+    """Turn what the system says of files into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError | AlreadyExists):
+            raise
+        raise StorageError(
+            f"{error.filename or folder}: {error.strerror or error}",
+            f"what {folder} held before is still there",
+            fix,
+        ) from error

@@ -1,0 +1,176 @@
+"""Guarded steps: the only place where time moves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mfpde.errors import InvalidInput, NumericalStop, StepRefused
+from mfpde.flows.wasserstein import WassersteinFlow
+from mfpde.loop.guards import (
+    WALL_MASS,
+    State,
+    broken_promise,
+    mass_escaped,
+    mass_mismatch,
+    unsound,
+    wall_mass,
+    warn_of_walls,
+)
+from mfpde.methods.step import Method, Stepper
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.problem import Problem
+
+MOST_HALVINGS = 12
+MOST_STEPS = 10**9  # from one instant to the next; more would never end
+
+
+class Loop:
+    """A state, and how it moves by one guarded step."""
+
+    def __init__(self, flow: WassersteinFlow, method: Method, tolerance: float) -> None:
+        self.flow, self.method, self.tolerance = flow, method, tolerance
+        self.stepper: Stepper = method.begin(flow)
+        field = flow.field(flow.start)
+        self.state = State(
+            0.0, 0, flow.start, field, dict.fromkeys(flow.grid.coords, (0.0, 0.0)), 0.0
+        )
+        self.scale = max(abs(field.energy), abs(field.risk), resting_risk(flow.problem))
+        self.rejected, self.wall_mass = 0, 0.0
+        trouble = unsound(self.state, flow, method, 0.0)
+        if trouble is not None:
+            raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
+
+    def advance(self, instant: float) -> None:
+        """One step towards ``instant``, halved while a guard refuses it."""
+        before = self.state
+        longest = min(self.stepper.longest(before.rho, before.field), instant - before.t)
+        for halvings in range(MOST_HALVINGS + 1):
+            dt, t = paced(before.t, instant, longest * 0.5**halvings)
+            after, error = self.stepped(before, dt, t)
+            last = halvings == MOST_HALVINGS or self.method.stride is not None
+            if error > 1.0 and not last:  # the method's own estimate of it
+                self.rejected += 1
+                continue
+            trouble = unsound(after, self.flow, self.method, dt) or broken_promise(
+                before, after, self.scale, self.method, dt
+            )
+            if np.isinf(error):
+                trouble = step_refused(before, self.method, dt)
+            if trouble is None or last:
+                break
+            self.rejected += 1
+        final = trouble or mass_mismatch(after, self.flow)
+        final = final or mass_escaped(after, self.flow, self.tolerance)
+        if final is not None:
+            raise final
+        self.state = after
+        self.watch_walls()
+
+    def stepped(self, before: State, dt: float, t: float) -> tuple[State, float]:
+        """The state after one step of the method, and the error it estimates."""
+        with np.errstate(all="ignore"):  # the guards look at the outcome
+            step = self.stepper.step(before.rho, before.field, dt)
+            rho = np.ascontiguousarray(step.rho)  # in what order sums run must not depend on steps
+            field = self.flow.field(rho)
+        escaped = {
+            c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
+            for c, (low, high) in step.escaped.items()
+        }
+        after = State(
+            t,
+            before.step + 1,
+            rho,
+            field,
+            escaped,
+            before.carried + step.carried,
+            before.dissipated + step.dissipated,
+        )
+        return after, step.error
+
+    def watch_walls(self) -> None:
+        """Record, and say once, that mass lies at a closed wall of a line."""
+        mass = wall_mass(self.state, self.flow)
+        if mass > WALL_MASS >= self.wall_mass:
+            warn_of_walls(mass, self.state)
+        self.wall_mass = max(self.wall_mass, mass)
+
+    def counts(self) -> dict[str, Any]:
+        """What a run says of its steps, in the end."""
+        return {
+            "steps": self.state.step,
+            "steps_repeated": self.rejected,
+            "largest_wall_mass": self.wall_mass,
+        } | {f"limited_{name}": int(n) for name, n in self.limited.items()}
+
+    @property
+    def limited(self) -> dict[str, int]:
+        """How often the method's limiters acted."""
+        return getattr(self.stepper, "limited", {})
+
+    def saved(self) -> dict[str, Any]:
+        """All that the steps to come depend on, as arrays and plain numbers."""
+        memory = getattr(self.stepper, "memory", None)
+        return {
+            "t": self.state.t,
+            "step": self.state.step,
+            "rho": self.state.rho,
+            "escaped": self.state.escaped,
+            "carried": self.state.carried,
+            "dissipated": self.state.dissipated,
+            "rejected": self.rejected,
+            "wall_mass": self.wall_mass,
+            "limited": {name: int(n) for name, n in self.limited.items()},
+            "memory": None if memory is None else asdict(memory),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what was saved, bit for bit."""
+        escaped = {c: (low, high) for c, (low, high) in saved["escaped"].items()}
+        rho = saved["rho"]
+        self.state = State(
+            saved["t"],
+            saved["step"],
+            rho,
+            self.flow.field(rho),
+            escaped,
+            saved["carried"],
+            saved["dissipated"],
+        )
+        self.rejected, self.wall_mass = saved["rejected"], saved["wall_mass"]
+        self.limited.update(saved["limited"])
+        for name, value in (saved["memory"] or {}).items():
+            setattr(self.stepper.memory, name, value)  # type: ignore[attr-defined]
+
+
+def step_refused(state: State, method: Method, dt: float) -> StepRefused:
+    """The method found no step from a state."""
+    return StepRefused(
+        f"StepRefused: {method.call} found no step from t = {state.t:.6g}, step {state.step}",
+        f"its equation was not solved, even with dt = {dt:.3g}",
+        "check the loss's slope and curvature; a shorter dt",
+    )
+
+
+def resting_risk(problem: Problem | KernelProblem) -> float:
+    """The risk of predicting nothing: what the energy's round-off is measured against."""
+    if isinstance(problem, KernelProblem):
+        return abs(problem.const)
+    return abs(problem.loss.risk(np.zeros(len(problem.y))))
+
+
+def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
+    """A step of at most ``longest`` so that equal steps land on ``instant`` exactly."""
+    remaining = instant - t
+    count = max(1.0, math.ceil(remaining / longest * (1 - 1e-12))) if longest > 0 else math.inf
+    dt = remaining / count
+    if t + dt == t or count > MOST_STEPS:
+        raise NumericalStop(
+            f"the step vanished at t = {t:.6g}",
+            f"the method allows dt ≤ {longest:.3g}: velocities grow without bound",
+            "a smaller box, or a problem whose potential stays bounded in it",
+        )
+    return (dt, instant) if count == 1 else (dt, t + dt)
