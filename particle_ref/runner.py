@@ -1,10 +1,11 @@
-"""A cloud moved through time, and what is recorded of it."""
+"""A cloud moved through time."""
 
 from __future__ import annotations
 
 import reprlib
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
 
 import numpy as np
 import xarray as xr
@@ -14,34 +15,10 @@ from particle_ref.arguments import numbers
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
-from particle_ref.methods.method import Method
+from particle_ref.methods.method import Memory, Method, Resumable
 from particle_ref.problem import Array, Problem
+from particle_ref.record import Book, Pages, Writer, blank, identity, snapshot
 from particle_ref.spaces import Space
-
-LONGEST_NAME = 300
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """The cloud at one time and what is measured of it."""
-
-    time: float
-    cloud: Cloud
-    prediction: Array  # (n,)
-    risk: float
-    energy: float  # risk + ∫reg dρ
-    dissipation: float  # Σ_j p_j |u_j'|²
-
-
-class Writer(Protocol):
-    """Keeps a run, such as the folder of ``mf.store("runs/y")``.
-
-    One that also offers ``check_free()`` is asked before anything is computed; it raises when
-    something is in the way.
-    """
-
-    def write(self, run: xr.Dataset) -> None:
-        """Keep the run."""
 
 
 def run(
@@ -58,8 +35,9 @@ def run(
         cloud: particles in the problem's coordinates; angles on circles may be any.
         method: ``GradientFlow(...)``, ``Descent(dt)`` or ``Characteristics(...)``.
         times: (T,) strictly increasing PDE times ≥ 0.
-        to: who keeps the run, for instance ``mf.store("runs/y")``; at the end, or, when the run
-            is stopped, what was reached.
+        to: who keeps the run, for instance ``mf.store("runs/y")``, snapshot by snapshot. The same
+            call again goes on from there, bit for bit, or returns the finished run; so do more
+            ``times`` that begin like those before, where steps do not depend on the last of them.
 
     Returns:
         ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
@@ -72,6 +50,7 @@ def run(
         InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, a
             penalty with kinks and no proximal map, or what the method refuses.
         NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
+        Whatever ``to`` raises, when the run cannot be kept there.
     """
     _check_parts(cloud, method, to)
     moments = _increasing(times)
@@ -84,23 +63,44 @@ def run(
     space = Space(problem.coords, problem.domain)
     start = Cloud(space.admit(cloud.position), cloud.weight)
     force = Force(problem)
-    if check := getattr(to, "check_free", None):
-        check()
-    states: list[_State] = []
-    try:
-        # Every state is searched for numbers that are not finite: no need to warn beside it.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for time, moved in zip(moments, method.flow(force, space, start, moments), strict=True):
-                states.append(_observe(time, moved, force, space, method))
-    except NumericalStop as stop:
-        stop.last = _dataset(problem, space, method, start, states)
+    start = Cloud(np.ascontiguousarray(start.position), start.weight)
+    template = blank(problem, space, method, start)
+    with ExitStack() as held:
+        book: Book = Pages(template)
         if to is not None:
-            to.write(stop.last)
-        raise
-    result = _dataset(problem, space, method, start, states)
-    if to is not None:
-        to.write(result)
-    return result
+            parts = identity(problem, space, method, start, force)
+            if not isinstance(method, Resumable):
+                parts["last time"] = moments[-1]  # steps may depend on it
+            book = held.enter_context(to.opened(parts, template, moments))
+        if book.finished:
+            return book.run()
+        try:
+            # Every state is searched for numbers that are not finite: no need to warn beside it.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                for time, moved, memory in _flow(method, force, space, start, moments, book):
+                    book.append(snapshot(time, moved, force, space, method), memory)
+        except NumericalStop as stop:
+            stop.last = book.run()
+            raise
+        book.finish({})
+        return book.run()
+
+
+def _flow(
+    method: Method, force: Force, space: Space, start: Cloud, moments: Array, book: Book
+) -> Iterator[tuple[float, Cloud, Memory]]:
+    """The clouds that a book does not hold yet, each with what the method remembers then."""
+    count = book.count
+    if count == len(moments):
+        return
+    if not isinstance(method, Resumable):  # from the beginning: what is there comes out again
+        clouds = method.flow(force, space, start, moments)
+        yield from ((t, c, {}) for t, c in islice(zip(moments, clouds, strict=True), count, None))
+    else:
+        memory = dict(book.state or {})
+        clouds = method.resumed(force, space, start, moments[count:], memory)
+        for time, cloud in zip(moments[count:], clouds, strict=True):
+            yield float(time), cloud, dict(memory)
 
 
 def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
@@ -120,9 +120,9 @@ def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
             f"it is a {type(cloud).__name__}",
             "pr.sample(problem, 1000), or pr.Cloud(position)",
         )
-    if to is not None and not callable(getattr(to, "write", None)):
+    if to is not None and not callable(getattr(to, "opened", None)):
         raise InvalidInput(
-            f"to = {reprlib.repr(to)}", "it cannot write a run", 'to=mf.store("runs/y")'
+            f"to = {reprlib.repr(to)}", "it cannot keep a run", 'to=mf.store("runs/y")'
         )
 
 
@@ -136,66 +136,3 @@ def _increasing(times: ArrayLike) -> Array:
             "for instance times=np.linspace(0, 2, 21)",
         )
     return moments
-
-
-def _observe(time: float, cloud: Cloud, force: Force, space: Space, method: Method) -> _State:
-    u, p = cloud.position, cloud.weight
-    response = force(u, p)
-    velocity = method.velocity(force, space, u, response.gradient)
-    energy = force.energy(u, p, response.risk)
-    dissipation = float(p @ (velocity**2).sum(axis=1))
-    if not np.isfinite([*response.prediction, response.risk, energy, dissipation]).all():
-        raise NumericalStop(
-            f"at t = {time:g} risk = {response.risk:g}, energy = {energy:g}, "
-            f"dissipation = {dissipation:g}",
-            "the particles are at finite places, but their prediction or force is not finite",
-            "end earlier, or look at the problem's features at the last cloud",
-        )
-    return _State(time, cloud, response.prediction, response.risk, energy, dissipation)
-
-
-def _named(thing: object) -> str:
-    """How a thing names itself in a record: its repr, or its type where that is no name."""
-    text = repr(thing)
-    return text if len(text) <= LONGEST_NAME and " at 0x" not in text else type(thing).__name__
-
-
-def _dataset(
-    problem: Problem, space: Space, method: Method, start: Cloud, states: list[_State]
-) -> xr.Dataset:
-    T, (N, D), n = len(states), start.position.shape, len(problem.y)
-
-    def stacked(values: list[Array] | list[float], *shape: int) -> Array:
-        return np.array(values, dtype=float).reshape(T, *shape)
-
-    x = np.asarray(problem.x, dtype=float)
-    densities = [s.cloud.log_density for s in states if s.cloud.log_density is not None]
-    carried = {"log_density": (("time", "particle"), np.array(densities))} if densities else {}
-    return xr.Dataset(
-        {
-            "position": (
-                ("time", "particle", "coord"),
-                stacked([s.cloud.position for s in states], N, D),
-            ),
-            "weight": (("time", "particle"), stacked([s.cloud.weight for s in states], N)),
-            "risk": ("time", stacked([s.risk for s in states])),
-            "energy": ("time", stacked([s.energy for s in states])),
-            "dissipation": ("time", stacked([s.dissipation for s in states])),
-            "prediction": (("time", "sample"), stacked([s.prediction for s in states], n)),
-            "x": (("sample", "input")[: x.ndim], x),
-            "y": ("sample", np.asarray(problem.y, dtype=float)),
-            "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
-            **carried,
-        },
-        coords={"time": [s.time for s in states], "coord": list(space.coords)},
-        attrs={
-            "software": "particle_ref",
-            "problem": _named(problem),
-            "penalty": _named(problem.penalty),
-            "method": repr(method),
-            "entropy": float(problem.entropy),
-            "energy_excludes_entropy": 1,
-            **{f"geometry_{c}": kind for c, kind in zip(space.coords, space.kinds, strict=True)},
-            **{f"length_{space.coords[k]}": length for k, length in space.length.items()},
-        },
-    )

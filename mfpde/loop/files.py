@@ -170,6 +170,6 @@ def reported(folder: Path, fix: str = TO_GO_ON) -> Iterator[None]:
             raise
         raise StorageError(
             f"{error.filename or folder}: {error.strerror or error}",
-            f"what {folder} held before is still there",
+            f"nothing that {folder} held before is lost",
             fix,
         ) from error

@@ -208,7 +208,7 @@ class Pages:
         whole = {name: filled(name, v) for name, v in self.template.variables.items()}
         data = {name: whole[name] for name in self.template.data_vars}
         coords = {name: whole[name] for name in self.template.coords}
-        return xr.Dataset({**data, **self.last}, coords, self.template.attrs | self.attrs)
+        return xr.Dataset({**data, **self.last}, coords, {**self.template.attrs, **self.attrs})
 
 
 def checked_watch(watch: Sequence[Watch], coords: Sequence[str]) -> dict[str, Watch]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Characteristics:
     """
 
     rtol: float = 1e-10
+    carries_density: ClassVar[bool] = True  # of every particle
 
     def __post_init__(self) -> None:
         if not FINEST_TOLERANCE <= number(self.rtol) < 1:

@@ -18,7 +18,7 @@ from particle_ref.arguments import number
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput
 from particle_ref.force import Force
-from particle_ref.methods.method import require_finite
+from particle_ref.methods.method import Memory, require_finite
 from particle_ref.problem import Array
 from particle_ref.spaces import Space
 
@@ -45,13 +45,21 @@ class Descent:
 
     def flow(self, force: Force, space: Space, cloud: Cloud, times: Array) -> Iterator[Cloud]:
         """The clouds at the requested times; see :class:`~particle_ref.methods.method.Method`."""
-        position, step = cloud.position, 0
+        return self.resumed(force, space, cloud, times, {})
+
+    def resumed(
+        self, force: Force, space: Space, cloud: Cloud, times: Array, memory: Memory
+    ) -> Iterator[Cloud]:
+        """See :class:`~particle_ref.methods.method.Resumable`."""
+        position, step = memory.get("position", cloud.position), memory.get("step", 0)
         for last in self._steps(times):
             while step < last:
                 gradient = force(position, cloud.weight).gradient
                 position = space.wrap(self._advance(force, space, position, gradient))
+                position = np.ascontiguousarray(position)  # as it is when it was stored
                 step += 1
                 require_finite(position, f"after step {step}, t = {step * self.dt:g}")
+            memory.update(position=position, step=step)
             yield Cloud(position, cloud.weight)
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:

@@ -16,7 +16,7 @@ from particle_ref.arguments import number
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
-from particle_ref.methods.method import require_finite
+from particle_ref.methods.method import Memory, require_finite
 from particle_ref.problem import Array
 from particle_ref.spaces import Space
 
@@ -64,6 +64,12 @@ class GradientFlow:
 
     def flow(self, force: Force, space: Space, cloud: Cloud, times: Array) -> Iterator[Cloud]:
         """The clouds at the requested times; see :class:`~particle_ref.methods.method.Method`."""
+        return self.resumed(force, space, cloud, times, {})
+
+    def resumed(
+        self, force: Force, space: Space, cloud: Cloud, times: Array, memory: Memory
+    ) -> Iterator[Cloud]:
+        """See :class:`~particle_ref.methods.method.Resumable`; steps begin anew at every time."""
         if force.prox is not None:
             raise InvalidInput(
                 "GradientFlow cannot follow a penalty with kinks",
@@ -75,12 +81,13 @@ class GradientFlow:
             return force.velocity(space.wrap(u.reshape(shape)), cloud.weight).ravel()
 
         shape = cloud.position.shape
-        watch = _Watch(space, shape, times[-1])
-        now, u = 0.0, cloud.position.ravel()
+        watch = _Watch(space, shape, times[-1], memory.get("steps", 0), memory.get("mark", 0.0))
+        now, u = memory.get("time", 0.0), memory.get("position", cloud.position.ravel())
         for time in times:
             if time > now:
                 u = self._integrate(velocity, watch, u, now, time)
             now = time
+            memory.update(time=float(now), position=u, steps=watch.steps, mark=float(watch.mark))
             yield Cloud(space.project(space.wrap(u.reshape(shape))), cloud.weight)
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
@@ -108,9 +115,11 @@ class GradientFlow:
 class _Watch:
     """Looks at every step of one run for walls that are met and for a pace that leads nowhere."""
 
-    def __init__(self, space: Space, shape: tuple[int, ...], end: float) -> None:
+    def __init__(
+        self, space: Space, shape: tuple[int, ...], end: float, steps: int, mark: float
+    ) -> None:
         self.space, self.shape, self.end = space, shape, end
-        self.steps, self.mark = 0, 0.0
+        self.steps, self.mark = steps, mark
 
     def __call__(self, t: float, u: Array) -> None:
         if self.space.clearance(u.reshape(self.shape)) < -WALL_SLACK:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from particle_ref.errors import NumericalStop
 from particle_ref.force import Force
 from particle_ref.problem import Array
 from particle_ref.spaces import Space
+
+Memory = dict[str, Any]  # arrays and plain numbers by name; empty at time 0
 
 
 class Method(Protocol):
@@ -25,6 +27,20 @@ class Method(Protocol):
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
         """The velocity (N, D) the method gives particles, from the gradient of a Response."""
+
+
+@runtime_checkable
+class Resumable(Method, Protocol):
+    """A method that can go on from where it came, with the steps it would have made anyway."""
+
+    def resumed(
+        self, force: Force, space: Space, cloud: Cloud, times: Array, memory: Memory
+    ) -> Iterator[Cloud]:
+        """The clouds at the ``times`` to come, as of ``flow``.
+
+        ``memory`` holds all that they depend on besides ``cloud``, which is always that of time 0,
+        and is brought up to date before every one of them.
+        """
 
 
 def require_finite(values: Array, where: str) -> None:

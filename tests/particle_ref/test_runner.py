@@ -1,5 +1,7 @@
 """What a run records, what it refuses, and how it stops."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -148,45 +150,80 @@ def test_a_sample_of_words_is_none(problem):
 
 
 class Notebook:
-    """A writer that remembers what it was asked to keep."""
+    """A writer that remembers what it was asked to keep, and may have come some way already."""
 
-    def __init__(self):
-        self.runs = []
+    def __init__(self, rows=(), state=None):
+        self.rows, self.state, self.finished = list(rows), state, False
+        self.states = []
 
-    def write(self, run):
-        self.runs.append(run)
+    @contextmanager
+    def opened(self, identity, template, times):
+        self.identity, self.template, self.times = identity, template, times
+        yield self
+
+    @property
+    def count(self):
+        return len(self.rows)
+
+    def append(self, row, state):
+        self.rows.append(row)
+        self.states.append(state)
+
+    def finish(self, attrs):
+        self.finished = True
+
+    def run(self):
+        return self
 
 
-def test_a_run_is_written_at_its_end(problem):
+def test_a_run_is_kept_snapshot_by_snapshot(problem):
     to = Notebook()
-    run = pr.run(problem, START, pr.Descent(0.5), [0.0, 0.5], to=to)
-    assert [kept is run for kept in to.runs] == [True]
+    assert pr.run(problem, START, pr.Descent(0.5), [0.0, 0.5], to=to) is to
+    run = pr.run(problem, START, pr.Descent(0.5), [0.0, 0.5])
+    assert to.finished
+    assert to.times.tolist() == [0.0, 0.5]
+    over_time = {name for name, v in to.template.variables.items() if "time" in v.dims}
+    for k, row in enumerate(to.rows):
+        assert set(row) == over_time
+        for name, value in row.items():
+            np.testing.assert_array_equal(value, run[name].values[k])
+    assert to.template.attrs == run.attrs
 
 
-def test_what_was_reached_is_written_when_a_run_stops(toy):
+@pytest.mark.parametrize("method", [pr.Descent(0.25), pr.GradientFlow(rtol=1e-6)])
+def test_a_run_goes_on_from_what_was_kept(problem, method):
+    """Bit for bit, and from there: what was kept is not computed again."""
+    times = [0.0, 0.5, 1.0, 1.5]
+    whole = Notebook()
+    pr.run(problem, START, method, times, to=whole)
+    part = Notebook(whole.rows[:2], whole.states[1])
+    pr.run(problem, START, method, times, to=part)
+    assert len(part.rows) == 4
+    for row, again in zip(whole.rows, part.rows, strict=True):
+        for name in row:
+            np.testing.assert_array_equal(row[name], again[name])
+
+
+def test_what_was_reached_is_kept_when_a_run_stops(toy):
     to = Notebook()
     with pytest.raises(pr.NumericalStop) as stop:
         pr.run(exploding(toy), pr.Cloud([[1.0, 0.0]]), pr.Descent(0.25), [0.0, 0.5, 9.0], to=to)
-    assert [kept is stop.value.last for kept in to.runs] == [True]
-    assert to.runs[0].time.values.tolist() == [0.0, 0.5]
+    assert stop.value.last is to
+    assert [row["time"] for row in to.rows] == [0.0, 0.5]
+    assert not to.finished
 
 
-def test_a_place_that_is_taken_is_noticed_before_anything_is_computed(toy, problem):
+def test_a_place_that_is_taken_is_noticed_before_anything_moves(problem):
     class Taken(Notebook):
-        def check_free(self):
+        def opened(self, identity, template, times):
             raise FileExistsError("runs/y")
 
-    to, called = Taken(), []
-    watched = toy.KernelProblem(
-        coords=("a", "w", "b"),
-        K=lambda u, v: called.append(1) or np.zeros((len(u), len(v))),
-        dK=lambda u, v: np.zeros((len(u), len(v), 3)),
-        F=lambda u: u[:, 0],
-        dF=lambda u: np.ones_like(u),
-    )
+    class Still(pr.Descent):
+        def resumed(self, *arguments):
+            raise AssertionError("particles moved")
+
     with pytest.raises(FileExistsError, match="runs/y"):
-        pr.run(watched, START, pr.Descent(0.5), [0.0, 0.5], to=to)
-    assert (called, to.runs) == ([], [])
+        pr.run(problem, START, Still(0.5), [0.0, 0.5], to=Taken())
 
 
 @pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf])

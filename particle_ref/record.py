@@ -1,0 +1,182 @@
+"""What is recorded of a cloud over time, and who keeps it: memory, or a writer handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from particle_ref.cloud import Cloud
+from particle_ref.errors import NumericalStop
+from particle_ref.force import Force
+from particle_ref.methods.method import Memory, Method
+from particle_ref.problem import Array, Problem
+from particle_ref.spaces import Space
+
+LONGEST_NAME = 300
+
+Row = dict[str, Any]
+
+
+class Book(Protocol):
+    """Keeps one run, snapshot by snapshot."""
+
+    @property
+    def count(self) -> int:
+        """Snapshots it holds already."""
+
+    @property
+    def state(self) -> Memory | None:
+        """What was handed over with the last of them; None if there is none."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+
+    def append(self, row: Row, state: Memory) -> None:
+        """Keep the next snapshot, and what the one after it depends on."""
+
+    def finish(self, attrs: Mapping[str, Any]) -> None:
+        """There are no more."""
+
+    def run(self) -> xr.Dataset:
+        """The snapshots so far."""
+
+
+class Writer(Protocol):
+    """Opens books, such as the folder of ``mf.store("runs/y")``."""
+
+    def opened(
+        self, identity: Mapping[str, Any], template: xr.Dataset, times: Array
+    ) -> AbstractContextManager[Book]:
+        """The book of a run: a new one, or one that has come some way already.
+
+        Args:
+            identity: what is run, by named parts: plain values, and arrays.
+            template: the run before its first snapshot: variables over time have length 0.
+            times: the instants to come.
+        """
+
+
+class Pages:
+    """A book in memory."""
+
+    state: Memory | None = None
+    count, finished = 0, False
+
+    def __init__(self, blank: xr.Dataset) -> None:
+        self.blank = blank
+        self.rows: list[Row] = []
+
+    def append(self, row: Row, state: Memory) -> None:
+        self.rows.append(row)
+
+    def finish(self, attrs: Mapping[str, Any]) -> None:
+        self.blank = self.blank.assign_attrs(attrs)
+
+    def run(self) -> xr.Dataset:
+        def filled(name: Any, v: xr.Variable) -> Any:
+            if "time" not in v.dims:
+                return v
+            values = np.array([row[name] for row in self.rows], dtype=float)
+            return v.dims, values.reshape(len(self.rows), *v.shape[1:])
+
+        whole = {name: filled(name, v) for name, v in self.blank.variables.items()}
+        data = {name: whole[name] for name in self.blank.data_vars}
+        return xr.Dataset(data, {c: whole[c] for c in self.blank.coords}, self.blank.attrs)
+
+
+def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> xr.Dataset:
+    """The run before its first snapshot."""
+    (N, D), n = start.position.shape, len(problem.y)
+    x = np.asarray(problem.x, dtype=float)
+    density = {"log_density": (("time", "particle"), np.empty((0, N)))}
+    return xr.Dataset(
+        {
+            "position": (("time", "particle", "coord"), np.empty((0, N, D))),
+            "weight": (("time", "particle"), np.empty((0, N))),
+            "risk": ("time", np.empty(0)),
+            "energy": ("time", np.empty(0)),
+            "dissipation": ("time", np.empty(0)),
+            "prediction": (("time", "sample"), np.empty((0, n))),
+            "x": (("sample", "input")[: x.ndim], x),
+            "y": ("sample", np.asarray(problem.y, dtype=float)),
+            "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
+        }
+        | (density if getattr(method, "carries_density", False) else {}),
+        coords={"time": np.empty(0), "coord": list(space.coords)},
+        attrs={
+            "software": "particle_ref",
+            "problem": named(problem),
+            "penalty": named(problem.penalty),
+            "method": repr(method),
+            "entropy": float(problem.entropy),
+            "energy_excludes_entropy": 1,
+            **{f"geometry_{c}": kind for c, kind in zip(space.coords, space.kinds, strict=True)},
+            **{f"length_{space.coords[k]}": length for k, length in space.length.items()},
+        },
+    )
+
+
+def snapshot(time: float, cloud: Cloud, force: Force, space: Space, method: Method) -> Row:
+    """The cloud at one time and what is measured of it.
+
+    Raises NumericalStop where that is not finite.
+    """
+    u, p = cloud.position, cloud.weight
+    response = force(u, p)
+    velocity = method.velocity(force, space, u, response.gradient)
+    energy = force.energy(u, p, response.risk)
+    dissipation = float(p @ (velocity**2).sum(axis=1))
+    if not np.isfinite([*response.prediction, response.risk, energy, dissipation]).all():
+        raise NumericalStop(
+            f"at t = {time:g} risk = {response.risk:g}, energy = {energy:g}, "
+            f"dissipation = {dissipation:g}",
+            "the particles are at finite places, but their prediction or force is not finite",
+            "end earlier, or look at the problem's features at the last cloud",
+        )
+    density = {} if cloud.log_density is None else {"log_density": cloud.log_density}
+    return density | {
+        "time": time,
+        "position": u,
+        "weight": p,
+        "risk": response.risk,
+        "energy": energy,
+        "dissipation": dissipation,
+        "prediction": response.prediction,
+    }
+
+
+def identity(
+    problem: Problem, space: Space, method: Method, start: Cloud, force: Force
+) -> dict[str, Any]:
+    """What is run, by named parts; functions by what they give at the start and nearer to 0."""
+    places = start.position, space.wrap(space.project(0.5 * start.position))
+    with np.errstate(all="ignore"):
+        responses = [force(u, start.weight) for u in places]
+        penalties = [float(start.weight @ problem.penalty.value(u)) for u in places]
+    return {
+        "problem": named(problem),
+        "coords": space.coords,
+        "domain": [*space.kinds, *map(str, [*space.low, *space.high, *space.length.values()])],
+        "x": np.asarray(problem.x, dtype=float),
+        "y": np.asarray(problem.y, dtype=float),
+        "weights": np.asarray(problem.weights, dtype=float),
+        "entropy": float(problem.entropy),
+        "penalty": [named(problem.penalty), penalties],
+        "method": repr(method),
+        "start": start.position,
+        "start's weights": start.weight,
+        "loss at the start": [r.risk for r in responses],
+        "prediction at the start": [v for r in responses for v in r.prediction.tolist()],
+        "force at the start": [v for r in responses for v in (start.weight @ r.gradient).tolist()],
+    }
+
+
+def named(thing: object) -> str:
+    """How a thing names itself in a record: its repr, or its type where that is no name."""
+    text = repr(thing)
+    return text if len(text) <= LONGEST_NAME and " at 0x" not in text else type(thing).__name__
