@@ -50,6 +50,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
 ALSO = {
     "mfpde.loop.record": {"numba", "scipy"},  # for the versions that a run records
     "mfpde.methods.fipy_backend": {"fipy"},
+    "mfpde.loop.arrays": {"numcodecs", "google_crc32c"},  # what zarr itself encodes chunks with
 }
 LONG = {
     "mfpde.problems.laws": "six laws, each with density, map of the cube, rule, reach, structure",

@@ -6,6 +6,7 @@ tells when it changed; what was never written reads as NaN.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import xarray as xr
 
 Row = Mapping[str, Any]
 
+ROOT = "zarr.json"
+
 
 class Arrays:
     """The files of a run of ``length`` snapshots.
@@ -24,38 +27,55 @@ class Arrays:
     Attributes:
         template: the run before its first snapshot: variables over time have length 0.
         files: metadata and whatever does not depend on time, by name.
-        chunks: names of the chunks of a snapshot, with * for its number.
+        chunks: names of the chunks of a snapshot, with * for its number, by variable.
     """
 
     def __init__(self, template: xr.Dataset, length: int) -> None:
-        import zarr  # late: the one place, as it takes long
+        from zarr.storage import MemoryStore  # late, in this file alone: zarr takes long to load
 
         self.template = template
-        moving = [
-            name for name, v in template.variables.items() if "time" in v.dims and all(v.shape[1:])
-        ]
+        over_time = {str(name): v for name, v in template.variables.items() if "time" in v.dims}
         kept: dict[str, Any] = {}
-        self.arrays: dict[str, Any] = {}
-        with quietly(), zarr.config.set({"array.write_empty_chunks": True}):
-            store = zarr.storage.MemoryStore(kept)
+        with quietly():
             spelled(template).to_zarr(
-                store, zarr_format=3, consolidated=False, encoding=encoding(template)
+                MemoryStore(kept), zarr_format=3, consolidated=True, encoding=encoding(template)
             )
-            group: Any = zarr.open_group(store)
-            for name in (n for n, v in template.variables.items() if "time" in v.dims):
-                group[str(name)].resize((length, *template[name].shape[1:]))
-            self.arrays |= {str(name): group[str(name)] for name in moving}
-            zarr.consolidate_metadata(store)
         self.files = {name: data.to_bytes() for name, data in sorted(kept.items())}
-        self.chunks = [f"{name}/*" + ".0" * (a.ndim - 1) for name, a in self.arrays.items()]
-        self.kept = kept
+        self.chunks = {
+            name: f"{name}/*" + ".0" * (v.ndim - 1)
+            for name, v in over_time.items()
+            if all(v.shape[1:])
+        }
+        self.make_room(list(over_time), length)
+
+    def make_room(self, names: list[str], length: int) -> None:
+        """Let variables have ``length`` snapshots, in their own metadata and in the root's."""
+        root = json.loads(self.files[ROOT])
+        for name in names:
+            metadata = root["consolidated_metadata"]["metadata"][name]
+            metadata["shape"][0] = length
+            own = json.loads(self.files[f"{name}/{ROOT}"]) | {"shape": metadata["shape"]}
+            self.files[f"{name}/{ROOT}"] = json.dumps(own).encode()
+        self.files[ROOT] = json.dumps(root).encode()
 
     def encoded(self, index: int, row: Row) -> dict[str, bytes]:
         """The chunks of snapshot ``index``, by name."""
-        for name, array in self.arrays.items():
-            array[index] = row[name]
-        names = (pattern.replace("*", str(index)) for pattern in self.chunks)
-        return {name: self.kept.pop(name).to_bytes() for name in names}
+        return {
+            chunk.replace("*", str(index)): compressed(
+                np.asarray(row[name], dtype=self.template[name].dtype)
+            )
+            for name, chunk in self.chunks.items()
+        }
+
+
+def compressed(values: np.ndarray) -> bytes:
+    """A chunk as the codecs of :func:`encoding` make it: little-endian bytes, zstd, CRC."""
+    from google_crc32c import value  # late: libraries that zarr itself does this with
+    from numcodecs import Zstd  # type: ignore[import-untyped]
+
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    packed = bytes(Zstd().encode(plain))
+    return packed + value(packed).to_bytes(4, "little")
 
 
 def encoding(template: xr.Dataset) -> dict[Any, dict[str, Any]]:
@@ -85,9 +105,8 @@ def opened(path: Path, count: int) -> xr.Dataset:
     """The first ``count`` snapshots; numbers are read when they are asked for."""
     with quietly():
         run = xr.open_zarr(path, chunks=None, consolidated=True)
-    run = run.assign_coords(
-        {c: run[c].astype(str) for c in run.coords if run[c].dtype.kind in "OT"}
-    )
+    words = [c for c in run.coords if run[c].dtype.kind in "OT"]
+    run = run.assign_coords({c: run[c].copy(data=np.array(run[c].values.tolist())) for c in words})
     return run.isel(time=slice(count)) if "time" in run.dims else run
 
 

@@ -288,7 +288,7 @@ def check_variables(folder: Path, ledger: Ledger, asked: Sequence[str]) -> None:
 def reopened(folder: Path, arrays: Arrays) -> Book:
     """The book of a finished run, for nobody to write in."""
     ledger = Ledger.read(folder)
-    check_variables(folder, ledger, arrays.chunks)
+    check_variables(folder, ledger, [*arrays.chunks.values()])
     return Book(folder, arrays, ledger, finished=True)
 
 
@@ -298,8 +298,8 @@ def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
     begun = (folder / COMMIT).exists()
     if not begun and (folder / checkpoint.NAME).exists():
         raise damaged(folder / COMMIT, "it is missing")
-    ledger = Ledger.read(folder) if begun else Ledger(chunks=arrays.chunks)
-    check_variables(folder, ledger, arrays.chunks)
+    ledger = Ledger.read(folder) if begun else Ledger(chunks=[*arrays.chunks.values()])
+    check_variables(folder, ledger, [*arrays.chunks.values()])
     ledger.verify_snapshots(folder / DATA)
     found = checkpoint.newest(folder, len(ledger.snapshots))
     if stored is None or stored["times"] != manifest["times"]:
