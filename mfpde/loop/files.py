@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -76,20 +76,35 @@ def write_forced(path: Path, data: bytes) -> None:
 
 
 def write_all(root: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by their names below ``root``, wait for their content and for all names."""
-    for folder in sorted({(root / name).parent for name in files}):
+    """Files by their names below ``root``, each of them there as a whole or not at all."""
+    paths = {root / name: data for name, data in files.items()}
+    folders = sorted({path.parent for path in paths})
+    for folder in folders:
         make_all(folder)
-    for name, data in files.items():
-        write_forced(root / name, data)
-    for folder in sorted({(root / name).parent for name in files}):
+    for path, data in paths.items():
+        place(path, data)
+    for folder in folders:
+        force_names(folder)
+
+
+def place(path: Path, data: bytes) -> None:
+    """A file's content under its name; the name itself may not be on disk yet."""
+    beside = path.with_name(path.name + TEMPORARY)
+    write_forced(beside, data)
+    rename(beside, path)
+
+
+def remove_all(paths: Sequence[Path]) -> None:
+    """Delete files, for good."""
+    for path in paths:
+        remove(path)
+    for folder in sorted({path.parent for path in paths}):
         force_names(folder)
 
 
 def replace(path: Path, data: bytes) -> None:
     """A file's new content, which readers see whole or not at all."""
-    beside = path.with_name(path.name + TEMPORARY)
-    write_forced(beside, data)
-    rename(beside, path)
+    place(path, data)
     force_names(path.parent)
 
 

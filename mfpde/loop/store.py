@@ -36,10 +36,9 @@ from mfpde.loop.files import (
     TEMPORARY,
     damaged,
     digest,
-    force_names,
     locked,
     make_all,
-    remove,
+    remove_all,
     replace,
     reported,
     sealed,
@@ -304,8 +303,7 @@ def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
     found = checkpoint.newest(folder, len(ledger.snapshots))
     if stored is None or stored["times"] != manifest["times"]:
         if (folder / DONE).exists():
-            remove(folder / DONE)
-            force_names(folder)
+            remove_all([folder / DONE])
         replace(folder / MANIFEST, sealed(manifest))
     count, state = found or (0, None)
     del ledger.snapshots[count:]
@@ -339,8 +337,9 @@ def clear(folder: Path, ledger: Ledger) -> None:
     """Remove what a crash left behind: chunks that were not committed, temporary files."""
     known = {folder / DATA / name for name, _ in ledger.named()}
     stray = [path for path in (folder / DATA).glob("*/*") if path not in known]
-    for path in [*stray, *folder.glob(f"*{TEMPORARY}"), *(folder / DATA).glob(f"*{TEMPORARY}")]:
-        remove(path)
+    remove_all(
+        stray + [path for top in (folder, folder / DATA) for path in top.glob(f"*{TEMPORARY}")]
+    )
 
 
 def write_dataset(dataset: xr.Dataset, path: Path) -> None:
