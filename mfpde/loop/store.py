@@ -188,13 +188,18 @@ class Store:
         moving = [name for name, v in run.variables.items() if v.dims[:1] == ("time",)]
         length = run.sizes.get("time", 0)
         template = run.isel(time=slice(0)) if "time" in run.dims else run
+        ours = False
         try:
             with self.opened({"kept": "as a whole"}, template, np.arange(length)) as book:
+                ours = True
                 for k in range(length):
                     book.append({str(name): run[name].values[k] for name in moving}, {})
                 book.finish({})
+        except (AlreadyExists, InvalidInput):  # someone was faster
+            raise
         except Exception as error:
-            shutil.rmtree(self.path, ignore_errors=True)
+            if ours or isinstance(error, StorageError):
+                shutil.rmtree(self.path, ignore_errors=True)
             failure = StorageError(
                 f"{self.path} could not be written",
                 f"{type(error).__name__}: {error}",
