@@ -61,9 +61,8 @@ def run(
             "entropy=0.0",
         )
     space = Space(problem.coords, problem.domain)
-    start = Cloud(space.admit(cloud.position), cloud.weight)
+    start = Cloud(np.ascontiguousarray(space.admit(cloud.position)), cloud.weight)
     force = Force(problem)
-    start = Cloud(np.ascontiguousarray(start.position), start.weight)
     template = blank(problem, space, method, start)
     with ExitStack() as held:
         book: Book = Pages(template)

@@ -19,6 +19,7 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -304,6 +305,12 @@ def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
         raise damaged(folder / COMMIT, "it is missing")
     ledger = Ledger.read(folder) if begun else Ledger(chunks=[*arrays.chunks.values()])
     check_variables(folder, ledger, [*arrays.chunks.values()])
+    if stored is not None and stored["versions"] != manifest["versions"]:
+        warnings.warn(
+            f"{folder} was begun with {stored['versions']} and goes on with "
+            f"{manifest['versions']}: the same to about 1e-12, not bit for bit",
+            stacklevel=6,
+        )
     ledger.verify_snapshots(folder / DATA)
     found = checkpoint.newest(folder, len(ledger.snapshots))
     if stored is None or stored["times"] != manifest["times"]:

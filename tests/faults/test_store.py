@@ -38,7 +38,7 @@ import mfpde as mf
 import particle_ref as pr
 from mfpde.errors import AlreadyExists, InvalidInput, StorageError
 from mfpde.loop import checkpoint, store
-from mfpde.loop.files import Busy, locked
+from mfpde.loop.files import Busy, locked, sealed, unsealed
 
 RUNS = {
     "upwind": density(mf.upwind()),
@@ -283,6 +283,18 @@ def copied(files: dict[str, bytes], folder: Path) -> None:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+
+
+def test_other_versions_are_told(tmp_path):
+    """What they computed is kept; that bits may differ from there on is said."""
+    every = places(RUNS["upwind"], tmp_path / "counted", 2, of="put DONE")
+    interrupted(tmp_path / "run", "upwind", every[-1])
+    manifest = tmp_path / "run" / "manifest.json"
+    body = unsealed(manifest)
+    body["versions"]["numpy"] = "1.0"
+    manifest.write_bytes(sealed(body))
+    with pytest.warns(UserWarning, match=r"begun with .*1\.0"):
+        RUNS["upwind"](tmp_path / "run")
 
 
 def test_both_checkpoints_spoiled(tmp_path):
