@@ -105,6 +105,8 @@ class Disk:
                 new.write_bytes(covered)
 
         ORIGINAL["rename"](old, new)
+        if old in self.unforced:  # a new name makes no content safe
+            self.unforced = self.unforced - {old} | {new}
         self.unnamed.append((new.parent, undo))
 
     def remove(self, path: Path) -> None:
@@ -112,6 +114,7 @@ class Disk:
             self.fail()
         held = path.read_bytes()
         ORIGINAL["remove"](path)
+        self.unforced.discard(path)
         self.unnamed.append((path.parent, lambda: path.write_bytes(held)))
 
     def make(self, folder: Path) -> None:
