@@ -19,6 +19,8 @@ from mfpde.measures import (
     periods,
     sliced_w2_each,
 )
+from mfpde.measures.measure import check_dataset, check_real
+from mfpde.problems.arguments import check_flag, numbers, shown
 
 Array = NDArray[np.float64]
 Measure = tuple[Array, Array]
@@ -66,9 +68,11 @@ def compare(
         If the runs are of different problems, share no time or hold no measure, or if ``only``
         has a name that is not known.
     """
-    rights = [right] if isinstance(right, xr.Dataset) else list(right)
+    rights: list[xr.Dataset] = list(right) if isinstance(right, list | tuple) else [right]  # type: ignore[list-item]
     if not rights:
         raise InvalidInput("there is no run on the right", "the sequence is empty", "give one run")
+    for run in (left, *rights):
+        _check_run(run)
     for other in rights:
         _check_same_problem(left, other)
     names = _chosen(left, exact, only)
@@ -111,14 +115,19 @@ def order(error: Callable[[int], float], cells: Sequence[int]) -> tuple[Array, A
     InvalidInput
         For fewer than two numbers or a decrease, and for errors that are not finite and above 0.
     """
-    n = np.asarray(cells, dtype=float)
-    if n.ndim != 1 or n.size < 2 or n[0] <= 0 or not (np.diff(n) > 0).all():
+    n = numbers("cells", cells)
+    increasing = n.ndim == 1 and n.size >= 2 and n[0] > 0 and n[-1] < np.inf
+    if not increasing or not (np.diff(n) > 0).all():
         raise InvalidInput(
-            f"cells = {cells}",
+            f"cells = {shown(cells)}",
             "an order is seen between neighbouring grids, each finer than the one before",
             "e.g. cells=[32, 64, 128]",
         )
-    errors = np.array([error(count) for count in cells], dtype=float)
+    if not callable(error):
+        raise InvalidInput(f"error = {shown(error)}", "it is called with a number of cells")
+    errors = numbers("the errors", [error(count) for count in cells])
+    if errors.shape != n.shape:
+        raise InvalidInput(f"the errors have shape {errors.shape}", "one number for each grid")
     if not (np.isfinite(errors).all() and (errors > 0).all()):
         raise InvalidInput(
             f"the errors {errors} have no order", "an order is a ratio of logarithms", "errors > 0"
@@ -166,11 +175,13 @@ def _distances(run: xr.Dataset) -> dict[str, Distance]:
 
 def _chosen(run: xr.Dataset, exact: bool, only: Collection[str] | None) -> list[str]:
     """The names to compute, in the order in which they are stored."""
+    check_flag("exact", exact)
     known = [*_NUMBERS, *_distances(run)]
     if not run.sizes["sample"]:
         known.remove("prediction_gap")
-    wanted = set(known) - {"w2"} if only is None else set(only)
-    if isinstance(only, str) or not wanted <= set(known):
+    chosen = isinstance(only, list | tuple | set | frozenset)
+    wanted = set(map(str, only or ())) if chosen else set(known) - {"w2"}
+    if not (only is None or chosen) or not wanted <= set(known):
         raise InvalidInput(
             f"only = {only!r}",
             f"the names for this problem are {', '.join(known)}",
@@ -232,6 +243,17 @@ def _times(run: xr.Dataset) -> Array:
 def _listed(times: Array) -> str:
     shown = [f"{time:.15g}" for time in times]
     return ", ".join(shown if len(shown) <= 8 else [*shown[:5], "...", *shown[-2:]])
+
+
+def _check_run(run: xr.Dataset) -> None:
+    """Raise InvalidInput unless ``run`` holds what two runs are compared by."""
+    coordinates(run)
+    flow = ["weight"] if "position" in run else []
+    check_dataset(run, ["time", "x", "y", "risk", "prediction", *flow])
+    if "sample_weight" not in run:
+        check_dataset(run, ["weight"])
+    for name in ("time", "risk", "prediction"):
+        check_real(run[name])
 
 
 def _check_same_problem(left: xr.Dataset, right: xr.Dataset) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.grids.axis import checked_cells
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import TAIL, grid_on, holding_box
 from mfpde.loop.solver import evolved
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.step import Method
+from mfpde.problems.arguments import number, shown
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
@@ -42,8 +44,10 @@ def fit_grid(
         InvalidInput: when no box of two thousand times the law's reach holds the mass, or for
             arguments without meaning.
     """
-    if not (np.isfinite(horizon) and horizon >= 0):
-        raise InvalidInput(f"horizon = {horizon}", "a finite time, 0 or later")
+    if not isinstance(problem, Problem | KernelProblem):
+        raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
+    if not 0 <= number(horizon) < np.inf:
+        raise InvalidInput(f"horizon = {shown(horizon)}", "a finite time, 0 or later")
     counts = cells_by_coordinate(problem, cells)
     low, high = problem.initial.reach(TAIL)
     start = {
@@ -63,8 +67,9 @@ def cells_by_coordinate(
     """The number of cells of every axis."""
     counts = dict(cells) if isinstance(cells, Mapping) else dict.fromkeys(problem.coords, cells)
     if set(counts) != set(problem.coords):
-        raise InvalidInput(f"cells names {sorted(counts)}", f"the axes are {list(problem.coords)}")
-    return counts
+        named = sorted(map(str, counts))
+        raise InvalidInput(f"cells names {named}", f"the axes are {list(problem.coords)}")
+    return {name: checked_cells(count) for name, count in counts.items()}
 
 
 def around(low: float, high: float, geometry: Geometry) -> tuple[float, float]:

@@ -9,9 +9,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from mfpde.errors import InvalidInput
-from mfpde.measures import as_measure
-from mfpde.problems.problem import Array, Features, Problem, finite_array
-from mfpde.problems.two_layer import ridge_functions, with_bias
+from mfpde.measures import as_measure, coordinates
+from mfpde.problems.activations import Activation
+from mfpde.problems.arguments import finite_array, shown
+from mfpde.problems.problem import Array, Problem, with_bias
+from mfpde.problems.two_layer import ridge_functions
 
 BLOCK = 2**22  # features evaluated at once
 
@@ -31,9 +33,16 @@ def predict(problem: Problem, snapshot: xr.Dataset, x: ArrayLike) -> Array:
         InvalidInput: for a problem that is no two-layer network, inputs of another dimension, or
             a snapshot without a measure.
     """
+    activation = activation_of(problem)
     inputs = new_inputs(problem, x)
-    psi = features_at(problem, inputs)
+    psi = partial(ridge_functions, activation.value, with_bias(inputs, problem.bias))
     points, weights = as_measure(snapshot)
+    if coordinates(snapshot) != problem.coords:
+        raise InvalidInput(
+            f"the snapshot has coordinates {coordinates(snapshot)}",
+            f"the neurons of {problem!r} have {problem.coords}",
+            "a run of this problem",
+        )
     charge = weights * points[:, 0] if problem.lifted else weights
     neurons = points[:, 1:] if problem.lifted else points
     f, rows = np.zeros(len(inputs)), max(1, BLOCK // len(inputs))
@@ -43,22 +52,22 @@ def predict(problem: Problem, snapshot: xr.Dataset, x: ArrayLike) -> Array:
     return f
 
 
-def features_at(problem: Problem, inputs: Array) -> Features:
-    """ψ(v; x) = σ(w·x [+ b]) at inputs (N_x, d): (N, k) -> (N, N_x)."""
-    if problem.activation is None:
+def activation_of(problem: Problem) -> Activation:
+    """σ of a two-layer network, which knows its features at every input."""
+    if not isinstance(problem, Problem) or problem.activation is None:
         raise InvalidInput(
-            f"{problem!r} has no features at new inputs",
+            f"{shown(problem)} has no features at new inputs",
             "they are known where a neuron is a σ(w·x + b), and only at the samples otherwise",
             "pose the problem by mf.two_layer(…)",
         )
-    return partial(ridge_functions, problem.activation.value, with_bias(inputs, problem.bias))
+    return problem.activation
 
 
 def new_inputs(problem: Problem, x: ArrayLike) -> Array:
     """``x`` as inputs (N_x, d) of the problem's network."""
     given, d = finite_array("x", x, (1, 2)), problem.inputs.shape[1]
     inputs = given[:, None] if given.ndim == 1 else given
-    if problem.activation is not None and inputs.shape[1] != d:
+    if inputs.shape[1] != d:
         raise InvalidInput(
             f"x has shape {given.shape}", f"the network takes {d} input(s)", f"x of shape (N, {d})"
         )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from particle_ref.arguments import number, numbers
+from particle_ref.arguments import check_problem, generator, numbers, whole
 from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Problem
 from particle_ref.quadrature import gauss_of_size
 from particle_ref.spaces import Space
 
+MOST_PARTICLES = 10**9
 WEIGHT_TOLERANCE = 1e-5  # of a sum from 1: a grid's cells lighter than rounding may be left out
 
 
@@ -39,7 +41,7 @@ class Cloud:
         self,
         position: ArrayLike,
         weight: ArrayLike | None = None,
-        log_density: Array | None = None,
+        log_density: ArrayLike | None = None,
     ) -> None:
         position = _finite("position", position)
         if position.ndim != 2 or 0 in position.shape:
@@ -54,9 +56,18 @@ class Cloud:
             raise InvalidInput(
                 f"weight has shape {weight.shape}", f"there are {len(position)} particles"
             )
-        if weight.min() < 0 or abs(weight.sum() - 1) > WEIGHT_TOLERANCE:
+        if log_density is not None:
+            log_density = numbers("log_density", log_density)
+            if log_density.shape != (len(position),) or np.isnan(log_density).any():
+                raise InvalidInput(
+                    f"log_density has shape {log_density.shape}, or values that are no numbers",
+                    f"there are {len(position)} particles, with one logarithm each",
+                )
+        with np.errstate(over="ignore"):  # a sum of inf is refused too
+            total = weight.sum()
+        if weight.min() < 0 or abs(total - 1) > WEIGHT_TOLERANCE:
             raise InvalidInput(
-                f"the weights sum to {weight.sum():.9g}, the least is {weight.min():.3g}",
+                f"the weights sum to {total:.9g}, the least is {weight.min():.3g}",
                 "a cloud is a probability measure: weights ≥ 0 whose sum is 1 within 1e-5",
                 "weight / weight.sum()",
             )
@@ -107,8 +118,12 @@ def sample(
         InvalidInput: for another kind, m < 1, a law that leaves the problem's domain, or one that
             has no such rule.
     """
-    if not (1 <= number(m) < np.inf and m == int(m)):
-        raise InvalidInput(f"m = {m!r}", "a cloud has at least one particle, and whole ones")
+    check_problem(problem)
+    if not whole(m, 1, MOST_PARTICLES):
+        raise InvalidInput(
+            f"m = {reprlib.repr(m)}",
+            f"a cloud has 1 to {MOST_PARTICLES:.0e} particles, and whole ones",
+        )
     law, space = problem.initial, Space(problem.coords, problem.domain)
     if isinstance(kind, str) and kind == "quadrature":
         nodes, weights = gauss_of_size(law, int(m))
@@ -116,7 +131,7 @@ def sample(
     draw = {"iid": _iid, "sobol": _sobol}.get(kind if isinstance(kind, str) else "")
     if draw is None:
         raise InvalidInput(f"kind={kind!r}", "a sample is 'iid', 'sobol' or 'quadrature'")
-    u = draw(int(m), len(problem.coords), np.random.default_rng(seed))
+    u = draw(int(m), len(problem.coords), generator(seed))
     return Cloud(space.admit(law.from_uniform(u)))
 
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 
+FARTHEST = 1e150  # from 0 that a point may lie
 MOST_PIVOTS = 10**8  # of the network simplex, far beyond what it takes
 
 
@@ -35,6 +36,13 @@ def wasserstein_distance(points1: ArrayLike, points2: ArrayLike) -> float:
         raise InvalidInput(
             f"the clouds have shapes {left.position.shape} and {right.position.shape}",
             "the distance is that of two clouds of equal size in one space",
+        )
+    farthest = max(np.abs(left.position).max(), np.abs(right.position).max())
+    if farthest > FARTHEST:
+        raise InvalidInput(
+            f"points as far out as {farthest:g}",
+            f"squares of distances exist up to {FARTHEST:g}",
+            "points in other units",
         )
     squares = cdist(left.position, right.position, "sqeuclidean")
     with warnings.catch_warnings():

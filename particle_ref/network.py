@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from particle_ref.activations import ACTIVATIONS
-from particle_ref.arguments import number, numbers
+from particle_ref.arguments import generator, number, numbers, whole
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Response, RiskForce, feature_force, layer
 from particle_ref.problem import Array
+
+MOST_NEURONS, MOST_INPUTS, MOST_STEPS = 10**9, 10**6, 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +57,18 @@ class MeanFieldTwoLayerNN:
         activation: str = "relu",
         seed: int | None = None,
     ) -> None:
-        if not (number(n_particles) >= 1 and number(input_dim) >= 1):
+        sizes = reprlib.repr(n_particles), reprlib.repr(input_dim)
+        if not (whole(n_particles, 1, MOST_NEURONS) and whole(input_dim, 1, MOST_INPUTS)):
             raise InvalidInput(
-                f"a network of {n_particles} neurons with {input_dim} inputs",
-                "it needs at least one of each",
+                f"a network of {sizes[0]} neurons with {sizes[1]} inputs",
+                f"whole numbers of at least one each, up to {MOST_NEURONS} and {MOST_INPUTS}",
             )
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise InvalidInput(f"activation={activation!r}", f"there are {sorted(ACTIVATIONS)}")
         self.activation = activation
-        rng = np.random.default_rng(seed)
-        self.a: Array = rng.standard_normal(n_particles)
-        self.w: Array = rng.standard_normal((n_particles, input_dim))
+        rng = generator(seed)
+        self.a: Array = rng.standard_normal(int(n_particles))
+        self.w: Array = rng.standard_normal((int(n_particles), int(input_dim)))
 
     def forward(self, X: ArrayLike) -> Array:
         """Predictions (n,) at inputs X (n, d)."""
@@ -99,8 +103,12 @@ class MeanFieldTwoLayerNN:
             NumericalStop: when the loss is no longer finite; ``last`` holds the losses before, and
                 the network stays at its last finite loss.
         """
-        if not (0 < number(lr) < np.inf and number(n_steps) >= 0):
-            raise InvalidInput(f"lr={lr}, n_steps={n_steps}", "steps have a PDE time > 0 each")
+        if not (0 < number(lr) < np.inf and whole(n_steps, 0, MOST_STEPS)):
+            given = f"lr={reprlib.repr(lr)}, n_steps={reprlib.repr(n_steps)}"
+            raise InvalidInput(
+                given, f"steps have a PDE time > 0 each, and there are 0 to {MOST_STEPS}"
+            )
+        n_steps = int(n_steps)
         force, losses = self._force(X, y), np.empty(n_steps)
         start = self.a, self.w
         for k in range(n_steps):
@@ -127,6 +135,8 @@ class MeanFieldTwoLayerNN:
         inputs, targets = self._inputs(X), numbers("y", y)
         if targets.shape != (len(inputs),):
             raise InvalidInput(f"y has shape {targets.shape}", f"X has {len(inputs)} rows")
+        if not np.isfinite(targets).all():
+            raise InvalidInput("y holds values that are not finite", "", "remove those samples")
         psi, width = layer(inputs, ACTIVATIONS[self.activation])
         return feature_force(psi, width, _HalfMeanSquare(targets), lifted=True)
 
@@ -141,4 +151,6 @@ class MeanFieldTwoLayerNN:
                 f"X has shape {inputs.shape}",
                 f"the network takes inputs of shape (n, {self.w.shape[1]})",
             )
+        if not np.isfinite(inputs).all():
+            raise InvalidInput("X holds values that are not finite", "", "remove those samples")
         return inputs

@@ -26,6 +26,7 @@ Rule: TypeAlias = Callable[[int], Nodes]  # k -> about k nodes per coordinate
 IMAGES = 8  # periods on either side over which a law on the line is wrapped round a circle
 NUDGE = 64 * np.finfo(float).eps  # of a circle's length
 SAME_LENGTH = 1e-12  # relative
+MOST_NODES = 10**4  # per coordinate of a Gauss rule
 
 
 def gauss_of_size(law: Law, m: int) -> Nodes:
@@ -36,7 +37,7 @@ def gauss_of_size(law: Law, m: int) -> Nodes:
     _require(law, "nodes", "support")
     low, high = law.support
     free = np.count_nonzero(low < high)  # coordinates of a point need one node
-    k = ceil(m ** (1 / free)) if free else 1
+    k = min(ceil(m ** (1 / free)), MOST_NODES) if free else 1
     while len((rule := law.nodes(k))[1]) > m:
         k -= 1
         if k == 0:

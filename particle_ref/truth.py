@@ -17,7 +17,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike
 
-from particle_ref.arguments import number, numbers
+from particle_ref.arguments import check_problem, number, numbers
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
@@ -61,6 +61,7 @@ class Truth:
     """
 
     def __init__(self, problem: Problem, horizon: float, tolerance: float = 1e-12) -> None:
+        check_problem(problem)
         if not 0 < number(horizon) < np.inf:
             raise InvalidInput(f"horizon = {horizon!r}", "it is the last PDE time, finite and > 0")
         if not FINEST_TOLERANCE <= number(tolerance) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,11 @@ from mfpde.errors import InvalidInput
 Array = NDArray[np.float64]
 Walls = Literal["closed", "open"]
 FEWEST_CELLS = 4
+MOST_CELLS = 2**20  # along one axis
+FARTHEST = 1e100  # from 0 that an end may lie: squares of lengths stay finite
+WIDEST = 1e6  # ratio of a stretched axis
+WALLS = ("closed", "open", "periodic", "default")
+SAME_WIDTH = 1e-6  # relative difference of two cells that count as equally wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,32 @@ class Axis:
     walls: str
     is_uniform: bool
     label: str
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput unless the edges make cells of positive width."""
+        edges = np.asarray(self.edges)
+        if edges.dtype.kind not in "iuf" or edges.ndim != 1 or len(edges) <= FEWEST_CELLS:
+            raise InvalidInput(
+                f"{self.label}: edges of shape {edges.shape} and type {edges.dtype}",
+                f"an axis has at least {FEWEST_CELLS} cells",
+                "an array of numbers, (cells + 1,)",
+            )
+        if not (np.abs(edges) <= FARTHEST).all() or not (np.diff(edges) > 0).all():
+            raise InvalidInput(
+                f"{self.label}: edges that are not finite and increasing",
+                "cells have a width above the round-off of their places",
+                "fewer cells, or a box nearer to 0",
+            )
+        widths = np.diff(edges)
+        if self.is_uniform and np.ptp(widths) > SAME_WIDTH * widths.max():
+            raise InvalidInput(
+                f"{self.label}: cells {widths.min():g} to {widths.max():g} wide",
+                "a uniform axis has equal cells, up to round-off",
+                "a box nearer to 0, fewer cells, or is_uniform=False",
+            )
+        if not isinstance(self.walls, str) or self.walls not in WALLS:
+            raise InvalidInput(f"{self.label}: walls = {self.walls!r}", fix=f"one of {WALLS}")
+        object.__setattr__(self, "edges", np.array(edges, dtype=float))
 
     @property
     def cells(self) -> int:
@@ -128,9 +160,15 @@ def stretched(
     lo, hi, cells = checked_ends(lo, hi, cells)
     middle = (0.0 if lo < 0 < hi else 0.5 * (lo + hi)) if focus is None else number(focus)
     if not lo <= middle <= hi:
-        raise InvalidInput(f"focus = {focus} lies outside [{lo}, {hi}]", fix="a point of the box")
-    if not 1 < number(ratio) < np.inf:
-        raise InvalidInput(f"ratio = {ratio}", "it is widest over narrowest cell", "ratio > 1")
+        raise InvalidInput(
+            f"focus = {short(focus)} lies outside [{lo}, {hi}]", fix="a point of the box"
+        )
+    if not 1 < number(ratio) <= WIDEST:
+        raise InvalidInput(
+            f"ratio = {short(ratio)}",
+            "it is widest over narrowest cell",
+            f"1 < ratio <= {WIDEST:g}",
+        )
     farther = max(hi - middle, middle - lo)
     scale = farther / np.sqrt(ratio**2 - 1)  # cosh(ξ) = ratio where sinh(ξ)·scale = farther
     ends = np.arcsinh(np.array([lo - middle, hi - middle]) / scale)
@@ -142,28 +180,48 @@ def stretched(
 
 def checked_ends(lo: float, hi: float, cells: int) -> tuple[float, float, int]:
     """The same, if the ends are finite and increasing and there are enough whole cells."""
-    low, high, count = number(lo), number(hi), number(cells)
-    if not -np.inf < low < high < np.inf:
+    low, high = number(lo), number(hi)
+    if not -FARTHEST <= low < high <= FARTHEST:
         raise InvalidInput(
-            f"an axis from {lo} to {hi}", "ends are finite and lo < hi", "mf.uniform(-6, 6, 128)"
+            f"an axis from {short(lo)} to {short(hi)}",
+            f"ends are finite, lo < hi, and within {FARTHEST:g} of 0",
+            "mf.uniform(-6, 6, 128)",
         )
-    if not (FEWEST_CELLS <= count < np.inf and count == int(count)):
-        raise InvalidInput(f"cells = {cells}", f"an axis has at least {FEWEST_CELLS} whole cells")
-    return low, high, int(count)
+    return low, high, checked_cells(cells)
+
+
+def checked_cells(cells: Any) -> int:
+    """The number of cells of one axis, a whole one."""
+    count = number(cells)
+    if not (FEWEST_CELLS <= count <= MOST_CELLS and count == int(count)):
+        raise InvalidInput(
+            f"cells = {short(cells)}",
+            f"an axis has at least {FEWEST_CELLS} whole cells, and at most {MOST_CELLS}",
+            "cells=128",
+        )
+    return int(count)
+
+
+def short(value: object) -> str:
+    """A value in few characters, for a message."""
+    return reprlib.repr(value)
 
 
 def number(value: Any) -> float:
     """``value`` as a float; nan, which fails every comparison, where it is not one real number."""
+    several = isinstance(value, np.ndarray) and value.ndim > 0
+    if several or isinstance(value, str | bytes | np.datetime64):
+        return np.nan
     try:
-        return np.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
         return np.nan
 
 
 def checked_walls(walls: str | None) -> str:
     """The name of the walls; None is "default"."""
-    if walls not in ("closed", "open", None):
-        raise InvalidInput(f"walls = {walls!r}", fix='walls="closed" or walls="open"')
+    if walls is not None and not (isinstance(walls, str) and walls in ("closed", "open")):
+        raise InvalidInput(f"walls = {short(walls)}", fix='walls="closed" or walls="open"')
     return walls or "default"
 
 

@@ -13,13 +13,15 @@ from mfpde.grids.axis import Axis
 
 Array = NDArray[np.float64]
 MOST_AXES = 4
+MOST_CELLS = 2**31  # in all: 16 GiB a density
 
 
 class Grid:
     """``Grid(a=uniform(-6, 6, 128), w=uniform(-6, 6, 128))``: cells of a box, in C order.
 
     Raises:
-        InvalidInput: without an axis, with more than four, or for a value that is not an axis.
+        InvalidInput: without an axis, with more than four, for a value that is not an axis, or for
+            more cells than any machine holds.
     """
 
     def __init__(self, **axes: Axis) -> None:
@@ -35,6 +37,13 @@ class Grid:
                     f"{name} = {axis!r} is not an axis", fix=f"{name}=mf.uniform(-6, 6, 128)"
                 )
         self.axes: dict[str, Axis] = dict(axes)
+        if self.cells > MOST_CELLS:
+            raise InvalidInput(
+                f"a grid of {' × '.join(map(str, self.shape))} cells",
+                f"that is {8 * self.cells / 2**30:.3g} GiB a density; "
+                f"a grid has at most {MOST_CELLS} cells",
+                f"{int(MOST_CELLS ** (1 / len(axes)))} along every axis, or particles",
+            )
 
     @property
     def coords(self) -> tuple[str, ...]:

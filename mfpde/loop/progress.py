@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from mfpde.errors import InvalidInput
 from mfpde.loop.guards import State
+from mfpde.problems.arguments import shown
 
 Progress = Callable[[State, float], None]
 
@@ -31,8 +33,14 @@ def progress_line() -> Progress:
 
 
 def chosen(progress: Progress | bool | None) -> Progress:
-    """None: a line at a terminal; True: a line; False: silence; or the caller's own function."""
+    """None: a line at a terminal; True: a line; False: silence; or the caller's own function.
+
+    Raises InvalidInput for anything else.
+    """
     if callable(progress):
         return progress
+    if not (progress is None or isinstance(progress, bool)):
+        fix = "True, False, or a function of (state, end)"
+        raise InvalidInput(f"progress = {shown(progress)}", "it shows a run's progress", fix)
     wanted = sys.stderr.isatty() if progress is None else progress
     return progress_line() if wanted else silent

@@ -13,7 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
-from mfpde.measures.measure import coordinates
+from mfpde.measures.measure import check_dataset, coordinates
+from mfpde.problems.arguments import number, shown
 
 Array = NDArray[np.float64]
 
@@ -21,6 +22,7 @@ SAME_TIME = 1e-12
 """Two times are one if they differ by no more than this times max(1, t)."""
 
 STEPS_TOO = 1.8  # times the steps of the coarser run, at least
+MOST_NODES = 50  # of Gauss rules per cell and axis
 SAME_EDGE = 1e-12
 """Two edges are one if they differ by no more than this times the width of the box."""
 
@@ -66,15 +68,15 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
     InvalidInput
         If the Dataset holds no densities over time, or ``nodes`` is less than 1.
     """
-    if not hasattr(truth, "density"):
+    if not (callable(getattr(truth, "density", None)) and hasattr(truth, "prediction")):
         raise InvalidInput(
             f"{type(truth).__name__} is no truth",
             "true_error takes a run, then an object with density(points, t) and prediction(t)",
             "mf.true_error(run, pr.Truth(problem, horizon=…))",
         )
     _check_run(run)
-    if nodes < 1:
-        raise InvalidInput(f"nodes = {nodes}", "a quadrature rule has at least one node")
+    if not (1 <= number(nodes) <= MOST_NODES and nodes == int(nodes)):
+        raise InvalidInput(f"nodes = {shown(nodes)}", f"a whole number from 1 to {MOST_NODES}")
     edges, volumes = _edges(run), _volumes(run)
     rows = []
     for k, t in enumerate(run["time"].values):
@@ -82,7 +84,9 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
         difference = moment["rho"].values - cell_averages(truth, edges, float(t), nodes)
         row = _norms(difference, volumes)
         if run.sizes["sample"]:
-            gap = moment["prediction"].values - truth.prediction(float(t))
+            gap = moment["prediction"].values - _answered(
+                "prediction", truth.prediction(float(t)), (run.sizes["sample"],)
+            )
             row["prediction"] = _root_mean_square(gap, run)
         rows.append(row)
     return _dataset(rows, run["time"].values, {"run": str(run.attrs.get("method")), "nodes": nodes})
@@ -148,8 +152,20 @@ def cell_averages(truth: Solution, edges: list[Array], t: float, nodes: int) -> 
         axes = [column[q] for column, q in zip(columns, node, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(edges))
         share = math.prod(weight[q] / 2 for q in node)
-        averages += share * truth.density(points, t).reshape(shape)
+        density = _answered("density", truth.density(points, t), (len(points),))
+        averages += share * density.reshape(shape)
     return averages
+
+
+def _answered(what: str, values: Array, shape: tuple[int, ...]) -> Array:
+    """What the truth says, of the shape it was asked for."""
+    if np.shape(values) != shape or not np.isfinite(values).all():
+        raise InvalidInput(
+            f"the truth's {what} has shape {np.shape(values)}, or values that are not finite",
+            f"it is asked for finite numbers of shape {shape}",
+            "particle_ref.Truth of the same problem, or an object that answers likewise",
+        )
+    return np.asarray(values, dtype=float)
 
 
 # What a run is made of ----------------------------------------------------------------------------
@@ -164,14 +180,15 @@ def _volumes(run: xr.Dataset) -> Array:
 
 
 def _check_run(run: xr.Dataset) -> None:
-    if not isinstance(run, xr.Dataset):
-        raise InvalidInput(f"{type(run).__name__} is not a run", "it is what mf.solve returned")
+    check_dataset(run)
     if "rho" not in run or "time" not in run.dims:
         raise InvalidInput(
             "this Dataset holds no densities over time",
             "it is a particle flow, one moment of a run, or a run that kept less",
             'a run of mf.solve(…, keep="density"); one moment as run.isel(time=[0])',
         )
+    edges = [f"{name}_edges" for name in coordinates(run)]
+    check_dataset(run, [*edges, "time", "prediction", "x", "y", "weight"])
 
 
 def _check_pair(run: xr.Dataset, coarser: xr.Dataset) -> None:

@@ -8,7 +8,9 @@ prediction to round-off.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
 from mfpde.flows.quadrature import CENTRES, QUADRATURES, point_values
+from mfpde.problems.arguments import number, shown
 
 Array = NDArray[np.float64]
 
@@ -49,10 +52,11 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
         If the Dataset holds several times or no measure, if its weights are negative or not
         finite, if its quadrature is not known here, or if no point is left.
     """
+    check_dataset(snapshot)
     moment = _with_last_density(_single_time(snapshot))
-    if not 0 <= prune < math.inf:
+    if not 0 <= number(prune) < math.inf:
         raise InvalidInput(
-            f"prune = {prune}", "it is the least mass a point may have", "give a number >= 0"
+            f"prune = {shown(prune)}", "it is the least mass a point may have", "give a number >= 0"
         )
     masses = _cell_masses(moment) if "rho" in moment else _particle_weights(moment)
     _check_masses(masses)
@@ -71,6 +75,7 @@ def coordinates(run: xr.Dataset) -> tuple[str, ...]:
 
     Raises InvalidInput where the Dataset holds neither a density nor particles.
     """
+    check_dataset(run)
     for density in ("rho", "rho_last"):
         if density in run:
             return tuple(str(dim) for dim in run[density].dims if dim != "time")
@@ -83,6 +88,34 @@ def coordinates(run: xr.Dataset) -> tuple[str, ...]:
     )
 
 
+def check_dataset(run: object, needed: Iterable[str] = ()) -> None:
+    """Raise InvalidInput unless ``run`` is a Dataset that holds the variables ``needed``."""
+    if not isinstance(run, xr.Dataset):
+        raise InvalidInput(
+            f"{shown(run)} is not a run",
+            f"it is a {type(run).__name__}",
+            "the Dataset that mf.solve, mf.load or particle_ref.run returns",
+        )
+    missing = [name for name in needed if name not in run]
+    if missing:
+        raise InvalidInput(
+            f"this Dataset has no {', '.join(missing)}",
+            "a density run or a particle flow holds it; it was dropped, or never kept",
+            "the Dataset as mf.solve, mf.load or particle_ref.run returned it",
+        )
+
+
+def _noted(attributes: Mapping[Any, Any], name: str) -> Any:
+    """What a run notes of itself."""
+    if name not in attributes:
+        raise InvalidInput(
+            f"this Dataset does not say its {name}",
+            "its attributes were dropped, as arithmetic on a Dataset does",
+            "the Dataset as mf.solve, mf.load or particle_ref.run returned it",
+        )
+    return attributes[name]
+
+
 def periods(run: xr.Dataset) -> tuple[float, ...]:
     """Length of the circle on which each coordinate lives; ``inf`` for lines and their parts."""
     return tuple(_period(run, name) for name in coordinates(run))
@@ -90,7 +123,10 @@ def periods(run: xr.Dataset) -> tuple[float, ...]:
 
 def _period(run: xr.Dataset, name: str) -> float:
     of_density = name in run.coords
-    kind = run[name].attrs["geometry"] if of_density else run.attrs[f"geometry_{name}"]
+    if of_density:
+        kind = _noted(run[name].attrs, "geometry")
+    else:
+        kind = _noted(run.attrs, f"geometry_{name}")
     if kind != "circle":
         return math.inf
     if of_density:
@@ -131,12 +167,14 @@ def _cell_masses(moment: xr.Dataset) -> Array:
             f"a run whose attribute quadrature is one of {QUADRATURES}",
         )
     names = coordinates(moment)
+    check_dataset(moment, [part for name in names for part in (name, f"{name}_edges")])
+    check_real(moment["rho"])
     widths = [np.diff(moment[f"{name}_edges"].values) for name in names]
     density = moment["rho"].transpose(*names).values.astype(np.float64)
     roundoff = (density < 0) & (density >= -ROUNDOFF * density.max(initial=0.0))
     density = np.where(roundoff, 0.0, density)
     if order > CENTRES and np.isfinite(density).all():
-        walls = tuple(str(moment[name].attrs["wall_low"]) for name in names)
+        walls = tuple(str(_noted(moment[name].attrs, "wall_low")) for name in names)
         density = point_values(density, walls, int(order))
     return density * reduce(np.multiply.outer, widths)
 
@@ -149,7 +187,20 @@ def _particle_weights(moment: xr.Dataset) -> Array:
             'it was solved with keep other than "density"',
             'keep="density", or only=("prediction_gap", "risk_gap") in compare',
         )
+    check_dataset(moment, ["weight"])
+    for name in ("position", "weight"):
+        check_real(moment[name])
+    if not np.isfinite(moment["position"].values).all():
+        raise InvalidInput(
+            "particles lie at positions that are not finite", "", "a time before the run went wrong"
+        )
     return moment["weight"].values.astype(np.float64)
+
+
+def check_real(values: xr.DataArray) -> None:
+    """Raise InvalidInput unless a run's variable holds real numbers."""
+    if values.dtype.kind not in "iuf":
+        raise InvalidInput(f"{values.name} holds {values.dtype}", "a run holds real numbers")
 
 
 def _check_masses(masses: Array) -> None:

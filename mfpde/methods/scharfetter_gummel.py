@@ -35,7 +35,7 @@ from mfpde.methods.faces import Faces, faces_of
 from mfpde.methods.flux import explicit_limit
 from mfpde.methods.newton import newton
 from mfpde.methods.step import Method, Step
-from mfpde.problems.arguments import number, shown
+from mfpde.problems.arguments import check_flag, number, shown
 from mfpde.problems.problem import Array
 
 CFL = 0.45
@@ -83,7 +83,8 @@ def scharfetter_gummel(
         raise InvalidInput(call, "the tolerance is an L1 error", "a number between 0 and 1")
     if not 0.5 <= number(theta) <= 1:
         raise InvalidInput(call, "below θ = ½ energy may rise", "a number from 0.5 to 1")
-    if inside not in INSIDE:
+    check_flag("scharfetter_gummel's implicit", implicit)
+    if not isinstance(inside, str) or inside not in INSIDE:
         raise InvalidInput(f"scharfetter_gummel(inside={shown(inside)})", fix=f"one of {INSIDE}")
     if not implicit:
         if tolerance is not None or theta != 0.5 or inside != "lines":

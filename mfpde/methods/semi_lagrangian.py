@@ -22,7 +22,7 @@ from mfpde.grids.grid import Grid
 from mfpde.methods.splitting import strang, suzuki
 from mfpde.methods.step import Method, Step
 from mfpde.methods.sweeps import Density, Sweeps, drift_of, substitute
-from mfpde.problems.arguments import number
+from mfpde.problems.arguments import check_flag, number, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
@@ -76,20 +76,24 @@ def semi_lagrangian(
             have no slope, the penalty is neither ridge nor |a|, or an axis is stretched; with λ > 0
             also for |a| and ``composed``.
     """
-    if order not in ORDERS:
-        raise InvalidInput(f"semi_lagrangian(order={order})", fix=f"one of {ORDERS}")
+    if number(order) not in ORDERS:
+        raise InvalidInput(f"semi_lagrangian(order={shown(order)})", fix=f"one of {ORDERS}")
+    order = int(order)
+    check_flag("semi_lagrangian's composed", composed)
     if dt is not None and tolerance is not None:
         raise InvalidInput(
-            f"semi_lagrangian(dt={dt}, tolerance={tolerance})",
+            f"semi_lagrangian(dt={shown(dt)}, tolerance={shown(tolerance)})",
             "the tolerance chooses the step",
             "one of the two",
         )
     if dt is not None and not 0 < number(dt) < np.inf:
-        raise InvalidInput(f"semi_lagrangian(dt={dt})", "a step is positive", "a number above 0")
+        raise InvalidInput(
+            f"semi_lagrangian(dt={shown(dt)})", "a step is positive", "a number above 0"
+        )
     allowed = TOLERANCE if tolerance is None else number(tolerance)
     if not 0 < allowed < 1:
         raise InvalidInput(
-            f"semi_lagrangian(tolerance={tolerance})",
+            f"semi_lagrangian(tolerance={shown(tolerance)})",
             "it is an L1 error, and densities have mass 1",
             "a number between 0 and 1",
         )

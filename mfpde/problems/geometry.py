@@ -26,14 +26,14 @@ class Geometry:
     high: float  # upper end; the circumference on a circle; +inf where unbounded
 
     def __post_init__(self) -> None:
-        low, high = self.low, self.high
+        low, high = number(self.low), number(self.high)
         suits = {
             "line": low == -np.inf and high == np.inf,
             "circle": low == 0 < high < np.inf,
             "half_line": low == 0 and high == np.inf,
             "interval": -np.inf < low < high < np.inf,
         }
-        if not suits.get(self.kind, False):
+        if not isinstance(self.kind, str) or not suits.get(self.kind, False):
             raise InvalidInput(
                 f"no {self.kind} runs from {low} to {high}",
                 "a circle needs a finite length > 0, an interval finite ends lo < hi",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import check_kind, number, shown
+from mfpde.problems.arguments import answer, check_kind, number, shown
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.penalties import Penalty, no_penalty
@@ -101,14 +101,21 @@ def kernel_problem(
         raise InvalidInput(f"const = {shown(const)}", "it is the constant of the risk", "a number")
     quantiles = (np.arange(3.0) + 0.5) / 3
     points = law.from_uniform(np.repeat(quantiles[:, None], len(names), axis=1))
-    gram, linear = np.asarray(K(points, points)), np.asarray(F(points))
+    gram, linear = answer("K", K, points, points), answer("F", F, points)
     if gram.shape != (3, 3) or linear.shape != (3,):
         raise InvalidInput(
             f"at 3 points K has shape {gram.shape} and F {linear.shape}",
             "K maps (N, D), (M, D) to (N, M) and F maps (N, D) to (N,)",
         )
+    if not (np.isfinite(gram).all() and np.isfinite(linear).all()):
+        raise InvalidInput("K or F is not finite", f"at the points {points.tolist()} of the law")
     if not np.allclose(gram, gram.T, rtol=1e-10, atol=1e-12):
         raise InvalidInput("K(u, v) differs from K(v, u)", "½∬Kρρ needs a symmetric kernel")
+    each = (3, len(names))
+    if dK is not None and answer("dK", dK, points, points).shape != (3, *each):
+        raise InvalidInput("dK has another shape", "it is the gradient of K", "(N, M, D)")
+    if dF is not None and answer("dF", dF, points).shape != each:
+        raise InvalidInput("dF has another shape", "it is the gradient of F", "(N, D)")
     return KernelProblem(
         coords=names,
         K=K,

@@ -33,7 +33,10 @@ Rule: TypeAlias = tuple[Array, Array]  # nodes (M, D), weights (M,) summing to 1
 Box: TypeAlias = tuple[Array, Array]  # low (D,), high (D,)
 Factor: TypeAlias = tuple[tuple[int, ...], "Law"]  # positions of its coordinates, the law on them
 
+MOST_NODES = 10**4  # of one coordinate
 LARGEST_RULE = 10**7  # nodes of a quadrature rule: beyond it memory, not accuracy, is the question
+FARTHEST = 1e100  # from 0 that a parameter may lie, and 1/FARTHEST the least spread: squares exist
+THINNEST_SHELL = 1e12  # radius over width; beyond it the radius has no digits left for the width
 SMALLEST = np.finfo(float).tiny
 LARGEST = 1 - np.finfo(float).epsneg
 
@@ -52,8 +55,9 @@ class Law(ABC):
 
         Raises InvalidInput if its parameters do not fit them.
         """
-        names = (coords,) if isinstance(coords, str) else tuple(coords)
-        if not names or len(set(names)) < len(names):
+        names = tuple(coords) if isinstance(coords, list | tuple) else (coords,)
+        named = all(isinstance(name, str) for name in names)
+        if not named or not names or len(set(names)) < len(names):
             raise InvalidInput(
                 f"a law cannot live on the coordinates {names}",
                 "it needs at least one, each named once",
@@ -92,15 +96,18 @@ class Law(ABC):
         such rule, or one of more than LARGEST_RULE nodes.
         """
         law = self._bound()
-        if k < 1:
-            raise InvalidInput(f"nodes({k})", "a quadrature rule has at least one node")
+        if not (1 <= number(k) <= MOST_NODES and k == int(k)):
+            why = f"a quadrature rule has at least one node per coordinate, at most {MOST_NODES}"
+            raise InvalidInput(f"nodes({shown(k)})", why, "a whole number")
         return law._nodes(int(k))
 
     def reach(self, tail: float) -> Box:
         """A box, low (D,) and high (D,), with at most mass ``tail`` beyond each of its sides."""
         law = self._bound()
-        if not 0 < tail < 0.5:
-            raise InvalidInput(f"reach({tail})", "the mass beyond a side lies between 0 and 1/2")
+        if not 0 < number(tail) < 0.5:
+            raise InvalidInput(
+                f"reach({shown(tail)})", "the mass beyond a side lies between 0 and 1/2"
+            )
         return law._reach(tail)
 
     def outside(self, low: ArrayLike, high: ArrayLike) -> float:
@@ -111,7 +118,7 @@ class Law(ABC):
         box, and exact for D = 1.
         """
         law = self._bound()
-        ends = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        ends = numbers("low", low), numbers("high", high)
         if any(end.shape != (law.dimension,) for end in ends):
             raise InvalidInput(
                 f"the box has ends of shapes {ends[0].shape} and {ends[1].shape}",
@@ -190,7 +197,7 @@ class Law(ABC):
         return self.on(_anonymous(fixed))
 
     def _columns(self, given: ArrayLike, name: str) -> tuple[Array, Law]:
-        array = np.asarray(given, dtype=float)
+        array = numbers(name, given)
         if array.ndim != 2 or array.shape[1] == 0:
             raise InvalidInput(
                 f"{name} has shape {array.shape}", "a law needs one row per point: (N, D)"
@@ -305,6 +312,7 @@ def gaussian(
             flat = np.all(np.asarray(s) >= 0)
             fix = "point(mean) where there is no spread" if flat else "std > 0"
             raise InvalidInput(f"gaussian(std={s})", "a standard deviation is > 0", fix)
+        _check_spread(f"gaussian(std={s})", s)
         _common_length(m, s)
         return Gaussian(m, s)
     if std is not None:
@@ -386,6 +394,7 @@ def uniform_box(low: ArrayLike, high: ArrayLike) -> Law:
         raise InvalidInput(
             f"uniform_box(low={lo}, high={hi})", "a box needs low < high", "exchange them"
         )
+    _check_spread(f"uniform_box(low={lo}, high={hi})", np.subtract(hi, lo))
     return UniformBox(lo, hi)
 
 
@@ -600,6 +609,13 @@ def shell(radius: float, width: float) -> Law:
             f"shell({shown(radius)}, {shown(width)})",
             "a shell needs radius >= 0 and width > 0, both finite",
         )
+    if s > FARTHEST or R / s > THINNEST_SHELL:
+        raise InvalidInput(
+            f"shell({R!r}, {s!r})",
+            f"widths go up to {FARTHEST:g}, and radii to {THINNEST_SHELL:g} of them",
+            "a wider shell",
+        )
+    _check_spread(f"shell({R!r}, {s!r})", s)
     return Shell(R, s)
 
 
@@ -782,7 +798,7 @@ def mixture(weights: ArrayLike, laws: Sequence[Law]) -> Law:
 
     Its ``from_uniform`` lets the first uniform choose the component and uses what is left of it.
     """
-    if not laws or not all(isinstance(law, Law) for law in laws):
+    if not isinstance(laws, list | tuple) or not (laws and all(isinstance(v, Law) for v in laws)):
         raise InvalidInput(
             "mixture got something that is not a law", fix="mixture([0.5, 0.5], [law, law])"
         )
@@ -802,8 +818,8 @@ def probabilities(weights: ArrayLike, size: int) -> Array:
         raise InvalidInput(
             f"weights have shape {p.shape}", f"{size} are needed", f"give shape ({size},)"
         )
-    if not (np.isfinite(p) & (p >= 0)).all():
-        k = int(np.argmin(np.isfinite(p) & (p >= 0)))
+    if not ((p >= 0) & (p < FARTHEST)).all():
+        k = int(np.argmin((p >= 0) & (p < FARTHEST)))
         raise InvalidInput(f"weights[{k}] is {p[k]:g}", "weights are finite numbers >= 0")
     if abs(p.sum() - 1) > 1e-12:
         raise InvalidInput(
@@ -818,12 +834,19 @@ def _numbers(law: str, **parameter: ArrayLike) -> Numbers:
     """A parameter as a float or a tuple of floats, if it is finite."""
     ((name, value),) = parameter.items()
     array = numbers(f"{law}'s {name}", value)
-    if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
+    if array.ndim > 1 or array.size == 0 or not (np.abs(array) <= FARTHEST).all():
         raise InvalidInput(
             f"{law}({name}={shown(value)})",
-            "a parameter is one finite number, or one for each coordinate",
+            "a parameter is one finite number, or one for each coordinate, "
+            f"of at most {FARTHEST:g}",
         )
     return tuple(array.tolist()) if array.ndim else float(array)
+
+
+def _check_spread(call: str, spread: ArrayLike) -> None:
+    """Raise InvalidInput where squares of the spread would be 0."""
+    if np.min(spread) < 1 / FARTHEST:
+        raise InvalidInput(call, f"a spread below {1 / FARTHEST:g} is none", "mf.point(value)")
 
 
 def _common_length(*parameters: Numbers) -> int | None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import frozen, number, numbers, shown
+from mfpde.problems.arguments import answer, frozen, number, numbers, shown
 from mfpde.problems.laws import probabilities
 
 Array = NDArray[np.float64]
@@ -67,10 +67,12 @@ class Loss:
         return BoundLoss(self, frozen(targets), frozen(p))
 
     def _check_elementwise(self, y: Array) -> None:
-        """Call value and slope once, at f = y, and look at the shape of the answers."""
-        for part, function in (("value", self.value), ("slope", self.slope)):
-            with np.errstate(all="ignore"):  # the shape alone is looked at
-                shape = np.shape(function(y, y))
+        """Call each part once, at f = y, and look at the shape of the answers."""
+        for part in ("value", "slope", "curvature", "conjugate"):
+            function = getattr(self, part)
+            if function is None and part in ("curvature", "conjugate"):
+                continue
+            shape = answer(f"the {part} of the loss {self.name}", function, y, y).shape
             if shape != y.shape:
                 raise InvalidInput(
                     f"the {part} of the loss {self.name} maps f and y {y.shape} to {shape}",
@@ -185,14 +187,18 @@ class BoundLoss:
 
     def subset(self, index: Index) -> BoundLoss:
         """The same loss on the samples ``index``, their weights rescaled to sum to 1."""
-        y, p = self.y[index], self.weights[index]
+        try:
+            y, p = np.atleast_1d(self.y[index]), np.atleast_1d(self.weights[index])
+        except IndexError as error:
+            fix = "positions from 0, a slice, or one bool for each sample"
+            raise InvalidInput(f"subset({shown(index)})", str(error), fix) from error
         if not p.sum() > 0:
             raise InvalidInput(
                 "the chosen samples carry no weight",
                 "weights are rescaled to sum to 1 over the subset, and theirs sum to 0",
                 "choose at least one sample of positive weight",
             )
-        return BoundLoss(self.loss, frozen(y), frozen(p / p.sum()))
+        return BoundLoss(self.loss, frozen(y.copy()), frozen(p / p.sum()))
 
     def __repr__(self) -> str:
         return f"{self.name} on {len(self.y)} samples"

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation
-from mfpde.problems.arguments import check_kind, finite_array, frozen, number, shown
+from mfpde.problems.arguments import (
+    answer,
+    check_flag,
+    check_kind,
+    finite_array,
+    frozen,
+    number,
+    shown,
+)
 from mfpde.problems.geometry import Geometry, line
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.losses import BoundLoss
@@ -105,6 +114,7 @@ class Problem:
         initial = gaussian() if initial is None else initial
         penalty = no_penalty if penalty is None else penalty
         check_kind("loss", loss, BoundLoss, A_LOSS)
+        check_flag("lifted", lifted)
         check_kind("initial", initial, Law, A_LAW)
         names, n = checked_coords(coords), len(loss.y)
         if lifted and len(names) == 1:
@@ -127,10 +137,12 @@ class Problem:
             "lifted": lifted,
             "domain": full_domain(names, domain),
             "d2phi": d2phi,
-            "inputs": frozen(np.empty((n, 0)) if inputs is None else np.array(inputs, float)),
+            "inputs": frozen(
+                np.empty((n, 0)) if inputs is None else per_sample("inputs", inputs, n)
+            ),
             "activation": activation,
             "bias": bias,
-            "x": frozen(np.arange(n, dtype=float) if x is None else finite_array("x", x, (1, 2))),
+            "x": frozen(np.arange(n, dtype=float) if x is None else per_sample("x", x, n)),
             "label": label or f"Problem on ({', '.join(names)}), {n} samples",
         }
         for name, value in record.items():
@@ -160,17 +172,32 @@ class Problem:
         return self.label
 
 
+def per_sample(name: str, values: ArrayLike, n: int) -> Array:
+    """A copy of ``values``, (n,) or (n, d)."""
+    array = finite_array(name, values, (1, 2))
+    if len(array) != n:
+        raise InvalidInput(f"{name} has shape {array.shape}", f"there are {n} samples")
+    return array
+
+
 def checked_coords(coords: Sequence[str]) -> tuple[str, ...]:
     """The names as a tuple, each an identifier, none twice and none that a run's record uses."""
-    names = tuple(coords)
-    good = all(isinstance(c, str) and c.isidentifier() and c not in RECORDED for c in names)
-    if not names or len(set(names)) != len(names) or not good:
+    names = tuple(coords) if isinstance(coords, list | tuple) else (coords,)
+    good = all(is_name(c) for c in names)
+    if not good or not names or len(set(names)) != len(names):
         raise InvalidInput(
             f"coords = {names!r} does not name the coordinates of a neuron",
             f"names are distinct identifiers, none of {sorted(RECORDED)}",
             'for instance coords=("a", "w")',
         )
     return names
+
+
+def is_name(word: object) -> bool:
+    """Whether a coordinate may be called so: ``Grid(word=axis)`` names it too."""
+    if not isinstance(word, str) or not word.isidentifier() or iskeyword(word):
+        return False
+    return word not in RECORDED
 
 
 def checked_entropy(entropy: float) -> float:
@@ -185,8 +212,9 @@ def full_domain(
     coords: tuple[str, ...], domain: Mapping[str, Geometry] | None
 ) -> dict[str, Geometry]:
     """A geometry for every coordinate: those named, and the line for all others."""
+    check_kind("domain", {} if domain is None else domain, Mapping, f"{{name: {A_GEOMETRY}}}")
     named = dict(domain or {})
-    unknown = sorted(set(named) - set(coords))
+    unknown = sorted(str(name) for name in set(named) - set(coords))
     if unknown:
         raise InvalidInput(
             f"domain names {unknown}", f"the coordinates are {list(coords)}", "use these names"
@@ -214,8 +242,10 @@ def check_features(
     k = points.shape[1]
     what = "one feature per point and sample, k = D − 1 when lifted"
     check_map("phi", phi, points, (2, n), f"phi(points (N, k)) -> (N, n): {what}")
-    check_map("dphi", dphi, points, (2, n, k), "dphi(points (N, k)) -> (N, n, k)")
-    check_map("d2phi", d2phi, points, (2, n, k, k), "d2phi(points (N, k)) -> (N, n, k, k)")
+    if dphi is not None:
+        check_map("dphi", dphi, points, (2, n, k), "dphi(points (N, k)) -> (N, n, k)")
+    if d2phi is not None:
+        check_map("d2phi", d2phi, points, (2, n, k, k), "d2phi(points (N, k)) -> (N, n, k, k)")
 
 
 def check_penalty(penalty: Penalty, law: Law, coords: tuple[str, ...], lifted: bool) -> None:
@@ -231,6 +261,9 @@ def check_penalty(penalty: Penalty, law: Law, coords: tuple[str, ...], lifted: b
     check_map("the penalty's value", penalty.value, points, (2,), "value(points (N, D)) -> (N,)")
     shape, promise = points.shape, "gradient(points (N, D)) -> (N, D)"
     check_map("the penalty's gradient", penalty.gradient, points, shape, promise)
+    if penalty.prox is not None:
+        prox, promise = (lambda p: penalty.prox(p, 1.0)), "prox(points (N, D), step) -> (N, D)"
+        check_map("the penalty's prox", prox, points, shape, promise)
 
 
 def two_points(law: Law) -> Array:
@@ -239,34 +272,16 @@ def two_points(law: Law) -> Array:
 
 
 def check_map(
-    name: str, function: Features | None, points: Array, shape: tuple[int, ...], promise: str
+    name: str, function: Features, points: Array, shape: tuple[int, ...], promise: str
 ) -> None:
     """Raise InvalidInput unless ``function`` maps ``points`` to real numbers of this shape.
 
     ``promise`` says for the message what the shapes ought to be.
     """
-    if function is None:
-        return
-    try:
-        with np.errstate(all="ignore"):  # the kind of the answer alone is looked at
-            answer = np.asarray(function(points.copy()))
-    except InvalidInput:
-        raise
-    except (TypeError, ValueError, IndexError) as error:
+    values = answer(name, function, points)
+    if values.shape != shape:
         raise InvalidInput(
-            f"{name} fails on points {points.shape}: {error}",
-            "functions of a problem take many points at once",
-            "np.maximum and np.where in place of max and if, np.tanh in place of math.tanh",
-        ) from error
-    if answer.shape != shape:
-        raise InvalidInput(
-            f"{name} maps points {points.shape} to {answer.shape}",
+            f"{name} maps points {points.shape} to {values.shape}",
             f"{shape} is needed here",
             promise,
-        )
-    if answer.dtype.kind not in "biuf":
-        raise InvalidInput(
-            f"{name} returns {answer.dtype} values",
-            "real numbers are needed",
-            "take real and imaginary parts as two samples",
         )

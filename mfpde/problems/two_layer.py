@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation, tanh
-from mfpde.problems.arguments import check_kind, finite_array
+from mfpde.problems.arguments import check_flag, check_kind, finite_array
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import Loss, square
@@ -56,6 +56,8 @@ def two_layer(
     """
     check_activation(activation)
     check_kind("loss", loss, Loss, "pass the loss itself: mf.square, not mf.square(y)")
+    check_flag("bias", bias)
+    check_flag("output_weight", output_weight)
     given = finite_array("x", x, (1, 2))
     inputs = given.reshape(len(given), -1)
     targets = finite_array("y", y, (1,))
@@ -108,7 +110,9 @@ def check_activation(activation: Activation) -> None:
     z = np.linspace(-1, 1, 6).reshape(2, 3)
     for part in ("value", "slope", "curvature"):
         function = getattr(activation, part)
-        check_map(f"the {part} of the activation {activation}", function, z, z.shape, "elementwise")
+        if function is not None or part == "value":
+            name = f"the {part} of the activation {activation}"
+            check_map(name, function, z, z.shape, "elementwise")
 
 
 # Named functions bound by partial, not closures: a problem must survive pickling.
