@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
-import numpy as np
 import typer
 
 import mfpde as mf
@@ -38,6 +37,9 @@ CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
 PROBES = 512  # particles that look for the horizon
+MOST_PARTICLES = 10**7
+MOST_SEEDS = 1000
+LATEST = 1e6  # horizon that may be asked for
 MOST_WORKERS = 8
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SEVERAL = ("--x", "--particles")  # options that take several values
@@ -168,17 +170,31 @@ def one_of(option: str, chosen: str, known: Mapping[str, T]) -> T:
 def widths_of(words: Sequence[str]) -> tuple[int, ...]:
     """Whole numbers, increasing, from words that hold one or several."""
     numerals = re.split(r"[,\s]+", " ".join(words).strip(", "))
-    if not all(re.fullmatch(r"0*[1-9]\d{0,8}", numeral) for numeral in numerals):
+    whole = all(re.fullmatch(r"0*[1-9]\d{0,8}", numeral) for numeral in numerals)
+    if not whole or max(map(int, numerals)) > MOST_PARTICLES:
         raise InvalidInput(
-            f"--particles {' '.join(words)}", "", "whole numbers, as in --particles 100 1000"
+            f"--particles {' '.join(words)}",
+            f"up to {MOST_PARTICLES:,} particles are compared with a density",
+            "whole numbers, as in --particles 100 1000",
         )
     return tuple(sorted({int(numeral) for numeral in numerals}))
 
 
+def cells_of(problem: mf.Problem, asked: int | None) -> int:
+    """Cells along every axis; refused here, before anything is computed, where no grid has them."""
+    cells = CELLS[problem.dimension] if asked is None else asked
+    mf.Grid(**dict.fromkeys(problem.coords, mf.uniform(-1, 1, cells)))
+    return cells
+
+
+def check_horizon(asked: float | None) -> None:
+    """Raise InvalidInput for a time at which no run ends."""
+    if asked is not None and not 0 < asked <= LATEST:
+        raise InvalidInput(f"--horizon {asked}", "", f"a time above 0, at most {LATEST:g}")
+
+
 def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
     """The time to end at, and why: the first whose doubling hardly lowers the risk."""
-    if asked is not None and not (np.isfinite(asked) and asked > 0):
-        raise InvalidInput(f"--horizon {asked}", "", "a time above 0")
     if asked is not None:
         return asked, "as asked"
     cloud = pr.sample(problem, PROBES, kind="sobol")
@@ -245,7 +261,9 @@ def run(
         list[str] | None,
         typer.Option(help="Widths: 100 1000, or 100,1000, or repeated.  [100 1000 10000]"),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Particle runs of every width.")] = 8,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Particle runs of every width.")
+    ] = 8,
     bias: Annotated[bool, typer.Option(help="Whether neurons have a bias.")] = True,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results.  [runs/NAME-1, -2, ...]")
@@ -262,11 +280,12 @@ def run(
         problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
         check_steppable(problem, one_of("method", method, METHODS)())
         widths = widths_of(particles or ["100 1000 10000"])
-        folder = out or next_free(samples.name)
+        counts = cells_of(problem, cells)
+        check_horizon(horizon)
+        folder = Path(os.path.normpath(out)) if out else next_free(samples.name)
         with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:
             say(f"mfpde {mf.__version__}: density and particles, into {folder}")
             end, why = executor.submit(horizon_of, problem, horizon).result()
-            counts = CELLS[problem.dimension] if cells is None else cells
             grid = executor.submit(mf.fit_grid, problem, counts, end).result()
             plan = Plan(samples, problem, method, grid, end, why, widths, seeds)
             show(asked_of(plan))

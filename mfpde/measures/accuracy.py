@@ -68,7 +68,8 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
     InvalidInput
         If the Dataset holds no densities over time, or ``nodes`` is less than 1.
     """
-    if not (callable(getattr(truth, "density", None)) and hasattr(truth, "prediction")):
+    answers = all(callable(getattr(truth, name, None)) for name in ("density", "prediction"))
+    if isinstance(truth, type) or not answers:
         raise InvalidInput(
             f"{type(truth).__name__} is no truth",
             "true_error takes a run, then an object with density(points, t) and prediction(t)",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import InvalidInput
+from mfpde.problems.arguments import numbers
 
 Array = NDArray[np.float64]
 Row = tuple[int, list[str]]  # line of the file (from 1), its fields
@@ -51,7 +52,7 @@ def standardise(v: ArrayLike) -> tuple[Array, Array, Array]:
     were removed, () or (d,): v = mean + std z. Raises InvalidInput for a column that is constant
     or holds a value that is not finite.
     """
-    values = np.asarray(v, dtype=float)
+    values = numbers("v", v)
     if values.ndim not in (1, 2) or values.size == 0:
         raise InvalidInput(
             f"cannot standardise an array of shape {values.shape}",
@@ -64,14 +65,22 @@ def standardise(v: ArrayLike) -> tuple[Array, Array, Array]:
             "its mean and standard deviation do not exist",
             "remove those rows",
         )
-    constant = np.ptp(values, axis=0) == 0
+    constant = values.max(axis=0) == values.min(axis=0)
     if constant.any():
         raise InvalidInput(
             f"{_which(constant)} is constant",
             "its standard deviation is 0",
             "leave it out; bias=True gives a constant input",
         )
-    mean, std = values.mean(axis=0), values.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = values.mean(axis=0), values.std(axis=0)
+    lost = ~((std > 0) & np.isfinite(std))
+    if lost.any():
+        raise InvalidInput(
+            f"{_which(lost)} holds values as {values.flat[np.argmax(np.abs(values))]:g}",
+            "its standard deviation lies beyond the range of floating-point numbers",
+            "give it in other units",
+        )
     return (values - mean) / std, mean, std
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,7 +132,7 @@ def provenance(outcome: Outcome) -> dict[str, str]:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write to, which takes its place ``path`` when all is written, or vanishes."""
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere is in the way too
         raise AlreadyExists(f"{path} exists", "a result is never overwritten", "another --out")
     beside = path.with_name(path.name + ".unfinished")
     missing = [parent for parent in beside.parents if not parent.exists()]
