@@ -210,7 +210,7 @@ def short(value: object) -> str:
 def number(value: Any) -> float:
     """``value`` as a float; nan, which fails every comparison, where it is not one real number."""
     several = isinstance(value, np.ndarray) and value.ndim > 0
-    if several or isinstance(value, str | bytes | np.datetime64):
+    if several or isinstance(value, str | bytes | np.complexfloating | np.datetime64):
         return np.nan
     try:
         return float(value)

@@ -88,13 +88,13 @@ def test_an_axis_says_how_it_was_made():
         (lambda: mf.stretched(0, 1, 8, ratio=np.nan), "ratio = nan"),
         (lambda: mf.stretched(0, 1, 8, focus=1.5), "focus = 1.5"),
         (lambda: mf.stretched(0, 1, 8, walls="shut"), "shut"),
-        (lambda: mf.uniform("a", 1, 10), "from a to 1"),
+        (lambda: mf.uniform("a", 1, 10), "from 'a' to 1"),
         (lambda: mf.uniform(0, None, 10), "from 0 to None"),
-        (lambda: mf.uniform(-1, 1, "a"), "cells = a"),
+        (lambda: mf.uniform(-1, 1, "a"), "cells = 'a'"),
         (lambda: mf.uniform(0, 1, np.inf), "cells = inf"),
         (lambda: mf.periodic([0, 1], 1, 8), "from [0, 1] to 1"),
-        (lambda: mf.stretched(0, 1, 8, focus="a"), "focus = a"),
-        (lambda: mf.stretched(0, 1, 8, ratio="a"), "ratio = a"),
+        (lambda: mf.stretched(0, 1, 8, focus="a"), "focus = 'a'"),
+        (lambda: mf.stretched(0, 1, 8, ratio="a"), "ratio = 'a'"),
     ],
 )
 def test_axes_without_meaning_are_refused(make, named):
