@@ -74,7 +74,7 @@ def standardise(v: ArrayLike) -> tuple[Array, Array, Array]:
         )
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = values.mean(axis=0), values.std(axis=0)
-    lost = ~((std > 0) & np.isfinite(std))
+    lost = np.asarray(~((std > 0) & np.isfinite(std)))
     if lost.any():
         raise InvalidInput(
             f"{_which(lost)} holds values as {values.flat[np.argmax(np.abs(values))]:g}",
