@@ -117,11 +117,11 @@ def uniform(lo: float, hi: float, cells: int, walls: Walls | None = None) -> Axi
     Args:
         lo: lower end.
         hi: upper end, above ``lo``.
-        cells: number of cells, at least 4.
+        cells: number of cells, from 4 to 2^20.
         walls: "closed" or "open"; by default what the problem's geometry asks for.
 
     Raises:
-        InvalidInput: for ends that are not finite and increasing, or too few cells.
+        InvalidInput: for ends that are not finite and increasing, too few cells or too many.
     """
     lo, hi, cells = checked_ends(lo, hi, cells)
     edges = np.linspace(lo, hi, cells + 1)
@@ -132,7 +132,7 @@ def periodic(lo: float, hi: float, cells: int) -> Axis:
     """Equally wide cells on a circle of length hi − lo, cut at ``lo``.
 
     Raises:
-        InvalidInput: for ends that are not finite and increasing, or too few cells.
+        InvalidInput: for ends that are not finite and increasing, too few cells or too many.
     """
     lo, hi, cells = checked_ends(lo, hi, cells)
     edges = np.linspace(lo, hi, cells + 1)
@@ -152,10 +152,10 @@ def stretched(
     Args:
         lo, hi, cells, walls: as for :func:`uniform`.
         focus: where cells are narrowest; 0 if the box holds it, else its middle.
-        ratio: width of cells at the farther end over width at the focus, above 1.
+        ratio: width of cells at the farther end over width at the focus, above 1, at most 1e6.
 
     Raises:
-        InvalidInput: as :func:`uniform`, or for a focus outside [lo, hi] or a ratio ≤ 1.
+        InvalidInput: as :func:`uniform`, or for a focus outside [lo, hi] or another ratio.
     """
     lo, hi, cells = checked_ends(lo, hi, cells)
     middle = (0.0 if lo < 0 < hi else 0.5 * (lo + hi)) if focus is None else number(focus)

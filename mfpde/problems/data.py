@@ -49,8 +49,8 @@ def standardise(v: ArrayLike) -> tuple[Array, Array, Array]:
     """Centre and scale each column of ``v``, (n,) or (n, d), to mean 0 and standard deviation 1.
 
     Returns z of v's shape, and the mean and standard deviation (of the n values, not n − 1) that
-    were removed, () or (d,): v = mean + std z. Raises InvalidInput for a column that is constant
-    or holds a value that is not finite.
+    were removed, () or (d,): v = mean + std z. Raises InvalidInput for a column that is constant,
+    holds a value that is not finite, or has squares beyond the range of floats.
     """
     values = numbers("v", v)
     if values.ndim not in (1, 2) or values.size == 0:
@@ -58,14 +58,14 @@ def standardise(v: ArrayLike) -> tuple[Array, Array, Array]:
             f"cannot standardise an array of shape {values.shape}",
             "it takes one column (n,) or several (n, d), with at least one value",
         )
-    finite = np.isfinite(values).all(axis=0)
+    finite = np.asarray(np.isfinite(values).all(axis=0))
     if not finite.all():
         raise InvalidInput(
             f"{_which(~finite)} holds a value that is not finite",
             "its mean and standard deviation do not exist",
             "remove those rows",
         )
-    constant = values.max(axis=0) == values.min(axis=0)
+    constant = np.asarray(values.max(axis=0) == values.min(axis=0))
     if constant.any():
         raise InvalidInput(
             f"{_which(constant)} is constant",

@@ -93,7 +93,7 @@ class Law(ABC):
         """Gauss rule: nodes (M, D) and weights (M,) summing to 1, ``k`` nodes per coordinate.
 
         Integrates polynomials of degree below 2k exactly. Raises InvalidInput where there is no
-        such rule, or one of more than LARGEST_RULE nodes.
+        such rule, for more than MOST_NODES of a coordinate, or LARGEST_RULE in all.
         """
         law = self._bound()
         if not (1 <= number(k) <= MOST_NODES and k == int(k)):
