@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from particle_ref.arguments import numbers
+from particle_ref.arguments import check_problem, numbers
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
@@ -52,6 +52,7 @@ def run(
         NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
         Whatever ``to`` raises, when the run cannot be kept there.
     """
+    check_problem(problem)
     _check_parts(cloud, method, to)
     moments = _increasing(times)
     if problem.entropy > 0:

@@ -15,6 +15,7 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import State
 from mfpde.methods.step import Method
+from mfpde.problems.arguments import shown
 from mfpde.problems.problem import RECORDED
 from mfpde.version import __version__
 
@@ -36,8 +37,8 @@ class Recorder:
         watch: Sequence[Watch],
         escaped_tolerance: float,
     ) -> None:
-        if keep not in ("density", "marginals", "last"):
-            raise InvalidInput(f"keep = {keep!r}", fix='"density", "marginals" or "last"')
+        if not isinstance(keep, str) or keep not in ("density", "marginals", "last"):
+            raise InvalidInput(f"keep = {shown(keep)}", fix='"density", "marginals" or "last"')
         self.flow, self.method, self.keep = flow, method, keep
         self.watch = checked_watch(watch, flow.grid.coords)
         self.escaped_tolerance = escaped_tolerance
@@ -52,7 +53,7 @@ class Recorder:
         if self.keep == "marginals":
             row |= self.marginals(state)
         for name, observer in self.watch.items():
-            row[name] = float(observer(self.snapshot(state)))
+            row[name] = observed(name, observer(self.snapshot(state)))
         return row
 
     def dimensions(self) -> dict[str, tuple[str, ...]]:
@@ -211,11 +212,22 @@ class Pages:
         return xr.Dataset({**data, **self.last}, coords, {**self.template.attrs, **self.attrs})
 
 
+def observed(name: str, value: object) -> float:
+    """What an observer returned: a number, which may be nan."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        given = f"the observer {name} returned {shown(value)}"
+        raise InvalidInput(given, "what it returns is kept over time", "one number") from error
+
+
 def checked_watch(watch: Sequence[Watch], coords: Sequence[str]) -> dict[str, Watch]:
     """The observers by name: functions, none named like another or like a part of the run."""
     taken = RECORDED | set(coords) | {f"{c}_edges" for c in coords}
     taken |= {f"marginal_{c}" for c in coords}
     named: dict[str, Watch] = {}
+    if not isinstance(watch, list | tuple):
+        raise InvalidInput(f"watch = {shown(watch)}", "it holds functions", "watch=[observer]")
     for observer in watch:
         name = getattr(observer, "__name__", "watched")
         if not callable(observer) or name in taken or name in named:

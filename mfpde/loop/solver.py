@@ -23,6 +23,7 @@ from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
 from mfpde.methods.step import Method
+from mfpde.problems.arguments import number, numbers, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
@@ -166,10 +167,7 @@ def name_box(
 
 def checked_times(times: ArrayLike) -> Array:
     """Instants as an array: finite, at least 0, increasing."""
-    try:
-        instants = np.atleast_1d(np.asarray(times, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"times = {times!r} are not numbers", str(error)) from error
+    instants = np.atleast_1d(numbers("times", times))
     good = instants.ndim == 1 and instants.size > 0 and bool(np.isfinite(instants).all())
     if not good or instants[0] < 0 or (np.diff(instants) <= 0).any():
         raise InvalidInput(
@@ -182,8 +180,9 @@ def checked_times(times: ArrayLike) -> Array:
 
 def check_tolerance(tolerance: float) -> None:
     """A fraction of the mass."""
-    if not 0 <= tolerance <= 1:
-        raise InvalidInput(f"escaped_tolerance = {tolerance}", "a fraction of the mass, 0 to 1")
+    if not 0 <= number(tolerance) <= 1:
+        given = f"escaped_tolerance = {shown(tolerance)}"
+        raise InvalidInput(given, "a fraction of the mass, 0 to 1")
 
 
 STRIDE_SLACK = 1e-9  # of t/dt from a whole number, relative

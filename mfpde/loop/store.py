@@ -49,9 +49,11 @@ from mfpde.loop.files import (
 from mfpde.loop.identity import Parts, differences, recorded
 from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.ledger import Ledger
+from mfpde.problems.arguments import shown
 from mfpde.version import __version__
 
 MANIFEST, LOCK, DATA, DONE = "manifest.json", ".lock", "out.zarr", "DONE"
+LONGEST_NAME = 200  # bytes of a folder's name
 PAUSE = 60.0  # seconds between checkpoints within one snapshot
 
 
@@ -137,7 +139,7 @@ class Store:
     """The folder of one run; made by :func:`store`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = folder_of(path)
 
     @contextmanager
     def opened(
@@ -182,7 +184,7 @@ class Store:
             AlreadyExists: when something stands in its place.
             StorageError: when it cannot be written; ``error.run`` is the run.
         """
-        if self.path.exists():
+        if os.path.lexists(self.path):  # a link that leads nowhere is in the way too
             raise AlreadyExists(
                 f"{self.path} exists", "a result is never overwritten", "another folder, or move it"
             )
@@ -365,6 +367,18 @@ def store(path: str | os.PathLike[str]) -> Store:
     return Store(path)
 
 
+def folder_of(path: object) -> Path:
+    """The path of a folder, made so that asking for it does not fail."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise InvalidInput(f"{shown(path)} is no path", "a run is kept in a folder", '"runs/x"')
+    folder = Path(os.path.normpath(path))
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
+        raise InvalidInput(
+            f"the folder {shown(path)}", f"names have at most {LONGEST_NAME} bytes", "a shorter one"
+        )
+    return folder
+
+
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """The snapshots that are whole of the run in a folder, whether it is finished or not.
 
@@ -375,7 +389,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         InvalidInput: when the folder does not hold a run of this software.
         StorageError: when a file of it changed or went; it is named.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     for part in (MANIFEST, DATA, COMMIT):
         if not (folder / part).exists():
             inside = [found.parent.name for found in sorted(folder.glob(f"*/{MANIFEST}"))]

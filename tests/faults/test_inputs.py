@@ -293,6 +293,22 @@ REFUSED = {
         ),
         "not finite",
     ),
+    "instants that are dates": (lambda: solve(times=DATES), "times"),
+    "instants that are days": (lambda: solve(times=DAYS), "times"),
+    "instants in text": (lambda: solve(times=["0", "1"]), "times"),
+    "instants masked": (lambda: solve(times=np.ma.masked_greater([0.0, 1.0], 0)), "masked"),
+    "instants beyond floats": (lambda: solve(times=[0, BEYOND]), "times"),
+    "a tolerance in text": (lambda: solve(escaped_tolerance="1e-6"), "escaped_tolerance"),
+    "a tolerance of two": (lambda: solve(escaped_tolerance=[0.1, 0.2]), "escaped_tolerance"),
+    "a keep in an array": (lambda: solve(keep=np.array(["density", "last"])), "keep"),
+    "observers that are a number": (lambda: solve(watch=3), "watch"),
+    "an observer alone": (lambda: solve(watch=lambda run: 1.0), "watch"),
+    "an observer of words": (lambda: solve(watch=[lambda run: "one"]), "observer"),
+    "an observer of arrays": (lambda: solve(watch=[lambda run: np.zeros(3)]), "observer"),
+    "a folder by number": (lambda: solve(to=3), "path"),
+    "a folder in bytes": (lambda: solve(to=b"run"), "path"),
+    "a folder with a nul": (lambda: mf.store("a\0b"), "path"),
+    "a folder of a long name": (lambda: mf.store("n" * 300), "200 bytes"),
     "progress by a word": (lambda: solve(progress="yes"), "progress"),
     "a method of particles": (lambda: solve(method=pr.Descent(0.1)), "method"),
     "a method that needs slopes": (
@@ -356,6 +372,7 @@ REFUSED = {
     "a seed below 0": (lambda: pr.sample(problem(), 3, seed=-1), "seed = -1"),
     "a seed of nan": (lambda: pr.sample(problem(), 3, seed=np.nan), "seed = nan"),
     "a sample of nothing": (lambda: pr.sample(None, 3), "problem"),
+    "a flow of nothing": (lambda: pr.run(None, cloud(), pr.Descent(0.01), TIMES), "problem"),
     "times that are dates": (lambda: ran(times=DATES), "times"),
     "times that are days": (lambda: ran(times=DAYS), "times"),
     "times in text": (lambda: ran(times=["0", "0.01"]), "times"),
@@ -450,10 +467,20 @@ REFUSED = {
     "nodes of a truth beyond": (lambda: mf.true_error(run(), Truth(), 10**6), "nodes"),
     "an error by nothing": (lambda: mf.estimated_error(None, None), "None is not a run"),
     # files
+    "a folder that is None": (lambda: mf.load(None), "path"),
+    "a folder that is bytes": (lambda: mf.load(b"run"), "path"),
     "no folder": (lambda: mf.load("nowhere"), "nowhere holds no run"),
     "a folder of something else": (lambda: mf.load("."), "manifest"),
     "a place that is taken": (lambda: mf.store("."), "exists"),
 }
+
+
+def test_a_time_without_end_is_a_stop(here):
+    """Known only from the first step: it stops at once, and at its first state."""
+    with pytest.raises(mf.NumericalStop, match="step vanished") as stop:
+        solve(times=[0, 1e308])
+    assert stop.value.last.sizes["time"] == 1
+    assert not list(here.iterdir())
 
 
 @pytest.fixture
