@@ -1,10 +1,11 @@
 """The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
 
 from mfpde.comparison import compare, order
-from mfpde.errors import InvalidInput, MassEscaped, NumericalStop
+from mfpde.errors import InvalidInput, MassEscaped, NotEnoughMemory, NumericalStop
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids import Axis, Grid, periodic, stretched, uniform
+from mfpde.loop.forecast import Forecast, forecast
 from mfpde.loop.netcdf import export
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
@@ -44,6 +45,7 @@ __all__ = [
     "Activation",
     "Axis",
     "BoundLoss",
+    "Forecast",
     "Geometry",
     "Grid",
     "InvalidInput",
@@ -52,6 +54,7 @@ __all__ = [
     "Loss",
     "MassEscaped",
     "Method",
+    "NotEnoughMemory",
     "NumericalStop",
     "Penalty",
     "Problem",
@@ -66,6 +69,7 @@ __all__ = [
     "export",
     "fipy",
     "fit_grid",
+    "forecast",
     "gaussian",
     "half_line",
     "heaviside",

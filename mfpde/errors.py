@@ -30,6 +30,10 @@ class InvalidInput(MfpdeError, ValueError):
     exit_code = 2
 
 
+class NotEnoughMemory(InvalidInput):
+    """A run that would need more memory than is available; nothing was allocated."""
+
+
 class NotAvailable(MfpdeError, NotImplementedError):
     """A combination that is meaningful but that this version cannot compute."""
 

@@ -17,7 +17,7 @@ from mfpde.methods.donors import DonorFluxes
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.stages import EULER, HEUN, concluded, stages
-from mfpde.methods.step import Method, Step, Stepper
+from mfpde.methods.step import Method, Step, Stepper, fields
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
@@ -58,6 +58,11 @@ def muscl(limiter: str = "mc", cfl: float = 0.45, exact: Exact = None) -> Method
         limit=limit_of(cfl, exact),
         promise="exact" if exact else "monotone",
         begin=begin,
+        holding=(
+            fields(6 if exact == "averaged" else 4, tiles=3, per_axis=3)
+            if exact
+            else fields(4, tiles=3)
+        ),
     )
 
 

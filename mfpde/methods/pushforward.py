@@ -33,7 +33,7 @@ from mfpde.grids.grid import along, tensor_points
 from mfpde.kernels.deposit import REACH, SIX, deposit, divide, sub_shares, with_ghosts
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.diffusion import diffused
-from mfpde.methods.step import Method, Step
+from mfpde.methods.step import Method, Step, fields
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.penalties import Penalty
@@ -91,6 +91,7 @@ def pushforward(dt: float) -> Method:
         begin=lambda flow: Pushforward(flow, step),
         diffuses=True,
         stride=step,
+        holding=fields(8, tiles=3, per_axis=4),
     )
 
 

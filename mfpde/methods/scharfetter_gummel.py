@@ -19,6 +19,7 @@ holds to round-off, D the dissipation through faces; for the square loss the las
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,15 +29,17 @@ from scipy.special import rel_entr
 
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.kernels.tiles import WIDTH
 from mfpde.methods.averaged import averaged
 from mfpde.methods.exactness import Exact, checked_exact, given
 from mfpde.methods.exchange import Exchange
 from mfpde.methods.faces import Faces, faces_of
 from mfpde.methods.flux import explicit_limit
 from mfpde.methods.newton import newton
-from mfpde.methods.step import Method, Step
+from mfpde.methods.step import Held, Method, Step
 from mfpde.problems.arguments import check_flag, number, shown
-from mfpde.problems.problem import Array
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.problem import Array, Problem
 
 CFL = 0.45
 TOLERANCE = 2e-4  # L1 error of a density in one step, by default
@@ -44,6 +47,7 @@ FIRST = 0.1  # of 1/stiffness, the first step tried
 GROW, SHRINK, SAFETY = 3.0, 0.2, 0.8
 ROUND_OFF = 1e-13  # of an L1 difference
 MOST_DIRECT = 2**18  # cells of one sparse factorisation
+PER_ENTRY = 1.5  # numbers, of 8 bytes, an entry of a factor with its index
 INSIDE = ("lines", "direct")
 
 
@@ -113,6 +117,7 @@ def scharfetter_gummel(
         begin=lambda flow: Implicit(flow, dt, allowed, theta, inside),
         order_in_time=1.0,
         diffuses=True,
+        holding=held_by_lines if inside == "lines" else held_directly,
     )
 
 
@@ -135,7 +140,40 @@ def explicit(dt: float | None, exact: Exact) -> Method:
         begin=lambda flow: Explicit(flow, np.inf if dt is None else dt, exact),
         order_in_time=1.0,
         diffuses=True,
+        holding=held_explicitly,
     )
+
+
+def held_explicitly(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
+    """Areas; rates, and their copies of which the sum is taken."""
+    cells, D = math.prod(shape), len(shape)
+    return Held(D * cells, (4 * D + 1) * cells + 4 * WIDTH * max(shape))
+
+
+def held_by_lines(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
+    """Areas; two trials of a step: rates (2 an axis), masses and carried densities (1 each).
+
+    With λ > 0 the dissipation of the one that is left may hold more.
+    """
+    cells, D = math.prod(shape), len(shape)
+    trials = (7 * D + 4) * cells + 7 * WIDTH * max(shape)
+    judged = (4.1 * D + 13) * cells if problem.entropy > 0 else 0.0
+    return Held(D * cells, max(trials, judged))
+
+
+def held_directly(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
+    """Areas; two trials of a step with their factors, and the parts of a matrix."""
+    cells, D = math.prod(shape), len(shape)
+    factors = 2 * PER_ENTRY * fill(shape) * cells
+    return Held(D * cells, (13 * D + 16) * cells + factors)
+
+
+def fill(shape: tuple[int, ...]) -> float:
+    """Entries per cell in the factors of I − dt·Q, as counted on squares and cubes."""
+    cells = math.prod(shape)
+    if len(shape) < 3:
+        return max(10.8 * math.log2(cells) - 70, 6.0)
+    return 2.07 * cells**0.6
 
 
 class Explicit:

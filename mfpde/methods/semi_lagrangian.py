@@ -11,16 +11,18 @@ remaps; Zhang & Shu, Proc. R. Soc. A 467 (2011) for limiting by blending.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.flows.table import BLOCK, KEPT
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.methods.splitting import strang, suzuki
-from mfpde.methods.step import Method, Step
+from mfpde.methods.step import Held, Method, Step
 from mfpde.methods.sweeps import Density, Sweeps, drift_of, substitute
 from mfpde.problems.arguments import check_flag, number, shown
 from mfpde.problems.kernel import KernelProblem
@@ -116,7 +118,30 @@ def semi_lagrangian(
         quadrature=order,
         order_in_time=4.0 if composed else 2.0,
         diffuses=True,
+        holding=held,
     )
+
+
+def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
+    """Slopes at centres and faces along every coordinate of the features; feet and copies.
+
+    With |a| the feet of the output weight are put together from many parts.
+    """
+    first = int(isinstance(problem, Problem) and problem.lifted)
+    others, n = shape[first:], len(problem.y)
+    points, d = math.prod(others), len(others)
+    tables = points + sum(
+        kept(points, n) + kept(points // N * (N + 1), n) + (3 * d + 1) * points for N in others
+    )
+    parts = 13.0 if problem.penalty.needs_output_weight else 5.1
+    block = min(points * n, BLOCK)  # of slopes as they are evaluated: at first, or in every step
+    anew = 0 if kept(points, n) else (d + 1) * block
+    return Held(tables, max(parts * math.prod(shape) + anew, d * block))
+
+
+def kept(points: int, samples: int) -> int:
+    """Numbers of a feature table that stay in memory."""
+    return points * samples if points * samples <= KEPT else 0
 
 
 def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | None:

@@ -6,13 +6,16 @@ functions below bound to a flow. Time itself moves only in mfpde/loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mfpde.flows.quadrature import CENTRES
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.problems.problem import Array
+from mfpde.kernels.tiles import WIDTH
+from mfpde.problems.kernel import KernelProblem
+from mfpde.problems.problem import Array, Problem
 
 Promise = Literal["exact", "monotone", "order", "none"]
 
@@ -54,6 +57,30 @@ class Stepper(Protocol):
 
 
 @dataclass(frozen=True)
+class Held:
+    """How many numbers a method holds beside the flow's own, the density and its potential.
+
+    Attributes:
+        always: from its beginning to the end.
+        stepping: at the peak of a step, beside those.
+    """
+
+    always: float
+    stepping: float
+
+
+Holding = Callable[[Problem | KernelProblem, tuple[int, ...]], Held]
+
+
+def fields(count: float, tiles: int) -> Holding:
+    """A step that holds ``count`` fields of the grid's shape, and kernels of so many tiles."""
+    return lambda problem, shape: Held(0.0, count * math.prod(shape) + tiles * WIDTH * max(shape))
+
+
+TWO_STAGES = fields(4, tiles=3)
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to move a density.
 
@@ -71,6 +98,8 @@ class Method:
         diffuses: whether it steps λΔρ.
         stride: the step of a map in discrete time: instants are its multiples, and no step is ever
             shortened; None for methods that follow the flow.
+        holding: what the method holds for a problem on a grid of some shape; the forecast of a
+            run's memory is made of it. By default that of a step of two stages.
     """
 
     name: str
@@ -83,6 +112,7 @@ class Method:
     order_in_time: float | None = None
     diffuses: bool = False
     stride: float | None = None
+    holding: Holding = TWO_STAGES
 
     @property
     def call(self) -> str:

@@ -16,7 +16,7 @@ from mfpde.methods.donors import DonorFluxes
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.stages import AT_ONCE
-from mfpde.methods.step import Method, Step, Stepper
+from mfpde.methods.step import Method, Step, Stepper, fields
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
@@ -56,6 +56,7 @@ def upwind(cfl: float = 0.9, exact: Exact = None) -> Method:
         limit=limit_of(cfl, exact),
         promise="exact" if exact else "monotone",
         begin=begin,
+        holding=fields(5, tiles=3, per_axis=3) if exact else fields(2, tiles=3),
     )
 
 

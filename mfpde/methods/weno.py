@@ -68,6 +68,7 @@ def weno5(cfl: float = 0.4, exact: Exact = None) -> Method:
         promise="exact" if exact else "order",
         begin=begin,
         quadrature=5,
+        holding=fields(8 if exact == "relaxed" else 7, tiles=3, per_axis=5),
         order_in_time=2.0 if exact == "averaged" else 3.0,
     )
 
