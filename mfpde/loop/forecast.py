@@ -32,12 +32,17 @@ from mfpde.problems.problem import Problem
 Shape = tuple[int, ...]
 
 NUMBER = 8  # bytes
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 MOST_TAKEN = 0.8  # of the memory available
 SPARE = 0.05  # of the disk's free space, left over
 PAGE = 4096  # bytes of disk that the smallest file takes
 SCALARS = 9  # variables with one number a snapshot
+LEDGER = 40  # numbers a snapshot in the list of what is whole
+DESCRIPTIONS = 64  # files of metadata, in pages
 CHECKPOINTS = 3  # densities: the newest, the one before, and one being written
 DROPS, ENTROPIC = 6.2, 7.2  # fields that a dissipation takes beside the potential
+GAPS = 1.5  # fields more, as its parts are of many sizes, where blocks are taken from the heap
+HEAP = 2**25  # bytes from which on malloc hands every block back (glibc)
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,8 @@ def dissipation(problem: Problem | KernelProblem, shape: Shape, smooth: bool) ->
     """Numbers that ``WassersteinFlow.dissipation`` takes beside the potential."""
     cells, D = math.prod(shape), len(shape)
     if not smooth:
-        return (ENTROPIC if problem.entropy > 0 else DROPS) * cells
+        gaps = GAPS if NUMBER * cells < HEAP else 0.0
+        return ((ENTROPIC if problem.entropy > 0 else DROPS) + gaps) * cells
     assert isinstance(problem, Problem)
     points, d, n = features(problem, shape)
     return max(D + 3, 2 * D) * cells + (2 / d + 1) * min(points * n * d, BLOCK)
@@ -206,7 +212,8 @@ def stored(problem: Problem | KernelProblem, shape: Shape, snapshots: int, keep:
     every = [1] * SCALARS + [n, 2 * len(shape)]
     every += [cells] if keep == "density" else list(shape) if keep == "marginals" else []
     once = [cells] * (CHECKPOINTS + (keep != "density"))
-    once += [x, n, n, snapshots, *shape, *(N + 1 for N in shape)]
+    once += [x, n, n, snapshots, LEDGER * snapshots, *shape, *(N + 1 for N in shape)]
+    once += [1] * DESCRIPTIONS
     return snapshots * sum(map(on_disk, every)) + sum(map(on_disk, once))
 
 
@@ -233,11 +240,9 @@ def largest(shape: Shape, fits: Callable[[Shape], bool]) -> Shape:
 
 def size(amount: float) -> str:
     """Bytes for a reader."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if amount < 1000 or unit == "TiB":
-            break
-        amount /= 1024
-    return f"{amount:.3g} {unit}"
+    power = min(max(int(math.log2(max(amount, 1)) / 10), 0), len(UNITS) - 1)
+    value = amount / 1024**power
+    return f"{value:.0f} {UNITS[power]}" if value >= 100 else f"{value:.3g} {UNITS[power]}"
 
 
 def cells_of(shape: Mapping[str, int]) -> str:

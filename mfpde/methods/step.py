@@ -72,9 +72,14 @@ class Held:
 Holding = Callable[[Problem | KernelProblem, tuple[int, ...]], Held]
 
 
-def fields(count: float, tiles: int) -> Holding:
-    """A step that holds ``count`` fields of the grid's shape, and kernels of so many tiles."""
-    return lambda problem, shape: Held(0.0, count * math.prod(shape) + tiles * WIDTH * max(shape))
+def fields(count: float, tiles: int, per_axis: float = 0.0) -> Holding:
+    """A step that holds ``count`` fields and some for every axis, and kernels of so many tiles."""
+
+    def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
+        every = count + per_axis * len(shape)
+        return Held(0.0, every * math.prod(shape) + tiles * WIDTH * max(shape))
+
+    return held
 
 
 TWO_STAGES = fields(4, tiles=3)

@@ -115,7 +115,7 @@ def agrees(measured, forecast):
 def cases(full):
     """A few, or all that the forecast is promised for."""
     few = [
-        Case("muscl", 2, 768, snapshots=12),
+        Case("muscl", 2, 512, snapshots=12),
         Case("semi_lagrangian", 2, 512, 64, "last"),
         Case("lines", 2, 512, keep="marginals"),
     ]
@@ -138,7 +138,7 @@ def cases(full):
         for cells, samples, keep in ((64, 64, "density"), (128, 16, "last"), (128, 64, "marginals"))
     ]
     many += [Case("direct", 2, cells, keep=keep) for cells, keep in ((128, "last"), (512, "last"))]
-    many += [Case("direct", 3, cells, keep="last") for cells in (16, 24, 32)]
+    many += [Case("direct", 3, cells, keep="last") for cells in (16, 20, 24)]
     many += [Case("explicit", 2, 1024), Case("explicit", 3, 96)]
     many += [Case(method, 2, 512, 16, plain=True) for method in ("muscl", "semi_lagrangian")]
     many += [Case("muscl", 2, 1024, 64, "last", plain=True)]
