@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.errors import NotEnoughMemory, StorageError
+from mfpde.errors import InvalidInput, NotEnoughMemory, StorageError
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.gradient import has_smooth_gradient
 from mfpde.flows.quadrature import CENTRES
@@ -41,8 +42,8 @@ LEDGER = 40  # numbers a snapshot in the list of what is whole
 DESCRIPTIONS = 64  # files of metadata, in pages
 CHECKPOINTS = 3  # densities: the newest, the one before, and one being written
 DROPS, ENTROPIC = 6.2, 7.2  # fields that a dissipation takes beside the potential
-GAPS = 1.5  # fields more, as its parts are of many sizes, where blocks are taken from the heap
-HEAP = 2**25  # bytes from which on malloc hands every block back (glibc)
+GAPS = 1.5  # fields that lie idle where blocks are taken from the heap
+HEAP = 2**25  # bytes from which on malloc hands every block back to the system (glibc)
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,26 @@ def forecast(
     Right to 15 % for grids that matter (above some 10 MB; tests/faults/memory.py measures it). What
     functions of a user's own take while they are evaluated is not known, nor what ``watch`` does.
 
+    Args:
+        problem, grid, times, keep, to: as for ``mf.solve``.
+        method: as for ``mf.solve``, but named.
+
     Raises:
-        InvalidInput: when problem and grid do not fit.
+        InvalidInput: when problem and grid do not fit, for no method, and for an unknown ``keep``.
     """
-    snapshots = np.atleast_1d(np.asarray(times, dtype=float))
-    density = len(snapshots) if keep == "density" else 0
+    if not isinstance(method, Method):
+        raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl()")
+    if keep not in get_args(Keep):
+        raise InvalidInput(f"keep = {keep!r}", fix=f"one of {get_args(Keep)}")
+    snapshots = np.size(times)
+    density = snapshots if keep == "density" and to is None else 0
     smooth = takes_gradients(problem, grid, method)
 
     def memory(shape: Shape) -> int:
-        kept = density if to is None else 0
-        return round(NUMBER * peak(problem, shape, method, kept, smooth))
+        return round(NUMBER * peak(problem, shape, method, density, smooth))
 
     def disk(shape: Shape) -> int:
-        return 0 if to is None else stored(problem, shape, len(snapshots), keep)
+        return 0 if to is None else stored(problem, shape, snapshots, keep)
 
     available, free = available_memory(), math.inf if to is None else free_disk(Path(to))
 
@@ -170,7 +178,7 @@ def peak(
         4 * cells + tables + evaluating,
         now + earlier + anew + held.stepping,
         now + earlier + anew + dissipation(problem, shape, smooth),
-        now + earlier + kept * cells,
+        now + earlier + kept * cells + gaps(cells),
     )
 
 
@@ -193,11 +201,15 @@ def dissipation(problem: Problem | KernelProblem, shape: Shape, smooth: bool) ->
     """Numbers that ``WassersteinFlow.dissipation`` takes beside the potential."""
     cells, D = math.prod(shape), len(shape)
     if not smooth:
-        gaps = GAPS if NUMBER * cells < HEAP else 0.0
-        return ((ENTROPIC if problem.entropy > 0 else DROPS) + gaps) * cells
+        return (ENTROPIC if problem.entropy > 0 else DROPS) * cells + gaps(cells)
     assert isinstance(problem, Problem)
     points, d, n = features(problem, shape)
     return max(D + 3, 2 * D) * cells + (2 / d + 1) * min(points * n * d, BLOCK)
+
+
+def gaps(cells: int) -> float:
+    """Numbers that lie idle between fields of different ages and sizes, as far as was measured."""
+    return GAPS * cells if NUMBER * cells < HEAP else 0.0
 
 
 def features(problem: Problem, shape: Shape) -> tuple[int, int, int]:

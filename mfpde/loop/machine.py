@@ -59,9 +59,10 @@ def left_of(folder: Path, limit: str, use: str, cache: str) -> Iterator[int]:
 
 
 def free_disk(path: Path) -> int:
-    """Bytes free where ``path`` is or will be."""
+    """Bytes that ``path`` may take in all: those free where it is or will be, and its own."""
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    return shutil.disk_usage(above).free
+    own = sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+    return shutil.disk_usage(above).free + own
 
 
 def field_of(path: Path, name: str) -> int | None:

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from faults.memory import Case, agrees, cases, measured
 from loop.planted import plain, square
 
 import mfpde as mf
-from mfpde.errors import NotEnoughMemory, StorageError
+from mfpde.errors import InvalidInput, NotEnoughMemory, StorageError
 from mfpde.loop.forecast import check_disk, check_memory, largest, on_disk
 from mfpde.loop.machine import available_memory, free_disk
 
@@ -25,6 +26,7 @@ def told(cells=64, keep="density", to=None, method=None, times=TIMES):
     return mf.forecast(plain(), square(cells=cells), method or mf.muscl(), times, keep, to)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is asked of Linux")
 @pytest.mark.parametrize("case", cases(full=False), ids=lambda case: case.method)
 def test_as_measured(case):
     assert agrees(*measured(case))
@@ -167,3 +169,20 @@ def test_a_full_disk_is_refused(monkeypatch, tmp_path):
         check_disk(told(1024, to=tmp_path / "run", times=np.arange(10)))
     check_disk(told(2048))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_run_has_written_already_is_its_own(monkeypatch, tmp_path):
+    """A run that goes on is not refused for what its own beginning takes."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "chunk").write_bytes(bytes(500))
+    assert free_disk(tmp_path / "run") == 510
+
+
+def test_bad_arguments():
+    with pytest.raises(InvalidInput, match="method"):
+        mf.forecast(plain(), square(), None, TIMES)
+    with pytest.raises(InvalidInput, match="keep"):
+        told(keep="all")
+    with pytest.raises(InvalidInput, match="axes"):
+        mf.forecast(plain(), mf.Grid(w=mf.uniform(-1, 1, 8)), mf.muscl(), TIMES)
