@@ -96,8 +96,9 @@ def forecast(
 ) -> Forecast:
     """What ``mf.solve`` with the same arguments will take of memory and disk.
 
-    Right to 15 % for grids that matter (above some 10 MB; tests/faults/memory.py measures it). What
-    functions of a user's own take while they are evaluated is not known, nor what ``watch`` does.
+    Right to 15 %, to 35 % for sparse factorisations, as tests/faults/memory.py measures on runs
+    above some 10 MB. What functions of a user's own take while they are evaluated is not known, nor
+    what ``watch`` does.
 
     Args:
         problem, grid, times, keep, to: as for ``mf.solve``.

