@@ -19,6 +19,7 @@ from particle_ref.methods.method import Memory, Method, Resumable
 from particle_ref.problem import Array, Problem
 from particle_ref.record import Book, Pages, Writer, blank, identity, snapshot
 from particle_ref.spaces import Space
+from particle_ref.threads import one_thread
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     force = Force(problem)
     template = blank(problem, space, method, start)
     with ExitStack() as held:
+        held.enter_context(one_thread())
         book: Book = Pages(template)
         if to is not None:
             parts = identity(problem, space, method, start, force)

@@ -32,7 +32,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "kernels": (set(), {"numpy", "numba"}),
     "flows": ({"problems", "grids", "kernels"}, {"numpy", "scipy.special"}),
     "methods": ({"flows", "grids", "kernels", "problems"}, {"numpy", "scipy"}),
-    "loop": ({"flows", "methods", "grids", "problems"}, {"numpy", "xarray", "zarr"}),
+    "loop": (
+        {"flows", "methods", "grids", "problems"},
+        {"numpy", "xarray", "zarr", "threadpoolctl"},
+    ),
     "measures": MEASURES,
     "comparison": MEASURES,
     "prediction": MEASURES,
@@ -44,7 +47,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "experiment": (ANY | {"particle_ref"}, ARRAYS),
     "__main__": ({"cli"}, set()),
     "mfpde": (ALL, set()),
-    "particle_ref": (set(), {"numpy", "scipy", "numba", "xarray", "ot"}),
+    "particle_ref": (set(), {"numpy", "scipy", "numba", "xarray", "ot", "threadpoolctl"}),
 }
 # Single files with a library of their own.
 ALSO = {

@@ -27,6 +27,7 @@ from mfpde.grids.grid import Grid
 from mfpde.loop.machine import available_memory, free_disk
 from mfpde.loop.record import Keep
 from mfpde.methods.step import Method
+from mfpde.problems.arguments import shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
@@ -109,8 +110,8 @@ def forecast(
     """
     if not isinstance(method, Method):
         raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl()")
-    if keep not in get_args(Keep):
-        raise InvalidInput(f"keep = {keep!r}", fix=f"one of {get_args(Keep)}")
+    if not isinstance(keep, str) or keep not in get_args(Keep):
+        raise InvalidInput(f"keep = {shown(keep)}", fix=f"one of {get_args(Keep)}")
     snapshots = np.size(times)
     density = snapshots if keep == "density" and to is None else 0
     smooth = takes_gradients(problem, grid, method)

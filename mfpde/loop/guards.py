@@ -182,5 +182,5 @@ def warn_of_walls(mass: float, state: State) -> None:
             f"{mass:.1e} of the mass lies in the outermost cells at a closed wall of a line, "
             f"t = {state.t:.6g}: the wall holds it there, not the flow; use a wider box"
         ),
-        stacklevel=6,
+        stacklevel=7,  # the line that called solve
     )

@@ -14,11 +14,13 @@ from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NotAvailable, Nu
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
+from mfpde.loop.forecast import check_disk, check_memory, forecast
 from mfpde.loop.identity import identity
 from mfpde.loop.progress import Progress, chosen, silent
 from mfpde.loop.record import Keep, Pages, Recorder, Watch
 from mfpde.loop.stepping import Loop
 from mfpde.loop.store import Book, Store
+from mfpde.loop.threads import one_thread
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
@@ -80,6 +82,10 @@ def solve(
     chosen_method = chosen_for(problem, grid, method)
     check_stride(chosen_method, instants)
     target = None if to is None else to if isinstance(to, Store) else Store(to)
+    folder = None if target is None else target.path
+    told = forecast(problem, grid, chosen_method, instants, keep, folder)
+    check_memory(told)
+    check_disk(told)
     show = chosen(progress)
     try:
         return evolved(
@@ -114,6 +120,22 @@ def evolved(
     to: Store | None = None,
 ) -> xr.Dataset:
     """The run itself; a stop carries it as far as it came."""
+    with one_thread():
+        return followed(problem, grid, method, instants, watch, keep, escaped_tolerance, show, to)
+
+
+def followed(
+    problem: Problem | KernelProblem,
+    grid: Grid,
+    method: Method,
+    instants: Array,
+    watch: Sequence[Watch],
+    keep: Keep,
+    escaped_tolerance: float,
+    show: Progress,
+    to: Store | None,
+) -> xr.Dataset:
+    """Snapshot by snapshot."""
     flow = WassersteinFlow(problem, grid, method.quadrature)
     recorder = Recorder(flow, method, keep, watch, escaped_tolerance)
     clock = Loop(flow, method, escaped_tolerance)
@@ -152,7 +174,8 @@ def name_box(
     """Put into the error the box that holds the mass to the end, found by coarse pilots."""
     cells = dict(zip(grid.coords, grid.shape, strict=True))
     try:
-        smeared = method if method.promise == "monotone" else muscl()
+        follows = method.promise == "monotone" or method.stride is not None
+        smeared = method if follows else muscl()
         box = holding_box(evolved, problem, stop.box, cells, horizon, smeared)
     except MfpdeError as error:
         stop.fix = error.fix
@@ -192,13 +215,15 @@ def check_stride(method: Method, instants: Array) -> None:
     """Raise unless a map in discrete time is asked for at its own times."""
     if method.stride is None:
         return
-    near = np.rint(instants / method.stride) * method.stride
-    astray = np.abs(near - instants) > STRIDE_SLACK * instants
+    steps = np.rint(instants / method.stride)
+    astray = np.abs(steps * method.stride - instants) > STRIDE_SLACK * instants
+    astray[1:] |= np.diff(steps) == 0
     if astray.any():
+        near = np.unique(np.maximum(steps, instants > 0)) * method.stride
         raise InvalidInput(
             f"the times {instants[astray].tolist()} are no multiples of dt = {method.stride:g}",
             f"{method.call} is at k·dt after k steps and nowhere else",
-            f"ask for {near[astray].tolist()}, or choose another dt",
+            f"times={near.tolist()}, or another dt",
         )
 
 

@@ -24,7 +24,7 @@ from mfpde.methods.step import Method, Stepper
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
-MOST_HALVINGS = 12
+MOST_REFUSALS = 12
 MOST_STEPS = 10**9  # from one instant to the next; more would never end
 
 
@@ -45,30 +45,37 @@ class Loop:
             raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
 
     def advance(self, instant: float) -> None:
-        """One step towards ``instant``, halved while a guard refuses it."""
-        before = self.state
-        longest = min(self.stepper.longest(before.rho, before.field), instant - before.t)
-        for halvings in range(MOST_HALVINGS + 1):
-            dt, t = paced(before.t, instant, longest * 0.5**halvings)
+        """One step towards ``instant``, halved while it is refused.
+
+        By the method's own estimate of its error as often as it takes, by a guard a few times.
+        """
+        before, refusals = self.state, 0
+        length = min(self.stepper.longest(before.rho, before.field), instant - before.t)
+        while True:
+            dt, t = paced(before.t, instant, length, self.method.adaptive)
             after, error = self.stepped(before, dt, t)
-            last = halvings == MOST_HALVINGS or self.method.stride is not None
-            if error > 1.0 and not last:  # the method's own estimate of it
-                self.rejected += 1
-                continue
-            trouble = unsound(after, self.flow, self.method, dt) or broken_promise(
-                before, after, self.scale, self.method, dt
-            )
-            if np.isinf(error):
-                trouble = step_refused(before, self.method, dt)
-            if trouble is None or last:
-                break
+            trouble = None
+            if not 1.0 < error < math.inf:
+                trouble = self.trouble(before, after, error, dt)
+                refusals += trouble is not None
+                if trouble is None or refusals > MOST_REFUSALS or self.method.stride is not None:
+                    break
             self.rejected += 1
+            length = 0.5 * dt
         final = trouble or mass_mismatch(after, self.flow)
         final = final or mass_escaped(after, self.flow, self.tolerance)
         if final is not None:
             raise final
         self.state = after
         self.watch_walls()
+
+    def trouble(self, before: State, after: State, error: float, dt: float) -> NumericalStop | None:
+        """What is wrong with a step that a shorter one may cure."""
+        if math.isinf(error):
+            return step_refused(before, self.method, dt)
+        return unsound(after, self.flow, self.method, dt) or broken_promise(
+            before, after, self.scale, self.method, dt
+        )
 
     def stepped(self, before: State, dt: float, t: float) -> tuple[State, float]:
         """The state after one step of the method, and the error it estimates."""
@@ -162,15 +169,20 @@ def resting_risk(problem: Problem | KernelProblem) -> float:
     return abs(problem.loss.risk(np.zeros(len(problem.y))))
 
 
-def paced(t: float, instant: float, longest: float) -> tuple[float, float]:
-    """A step of at most ``longest`` so that equal steps land on ``instant`` exactly."""
+def paced(t: float, instant: float, longest: float, adaptive: bool = False) -> tuple[float, float]:
+    """A step of at most ``longest`` so that equal steps land on ``instant`` exactly.
+
+    Adaptive steps may grow: how many the first would make says nothing.
+    """
     remaining = instant - t
-    count = max(1.0, math.ceil(remaining / longest * (1 - 1e-12))) if longest > 0 else math.inf
+    endless = not remaining / MOST_STEPS <= longest and not (adaptive and longest > 0)
+    count = math.inf if endless else max(1.0, math.ceil(remaining / longest * (1 - 1e-12)))
     dt = remaining / count
-    if t + dt == t or count > MOST_STEPS:
+    if t + dt == t:
         raise NumericalStop(
             f"the step vanished at t = {t:.6g}",
-            f"the method allows dt ≤ {longest:.3g}: velocities grow without bound",
-            "a smaller box, or a problem whose potential stays bounded in it",
+            f"the method allows dt ≤ {longest:.3g}: velocities grow without bound, or an error "
+            "stays above the tolerance however short the step",
+            "a smaller box, a problem whose potential stays bounded in it, or a larger tolerance",
         )
     return (dt, instant) if count == 1 else (dt, t + dt)

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike
 
 from mfpde.errors import AlreadyExists, InvalidInput, StorageError
 from mfpde.loop import checkpoint
-from mfpde.loop.arrays import Arrays, Row, opened, quietly, spelled
+from mfpde.loop.arrays import Arrays, Row, quietly, spelled
 from mfpde.loop.checkpoint import State
 from mfpde.loop.files import (
     TEMPORARY,
@@ -49,11 +49,10 @@ from mfpde.loop.files import (
 from mfpde.loop.identity import Parts, differences, recorded
 from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.ledger import Ledger
-from mfpde.problems.arguments import shown
+from mfpde.loop.reading import DATA, DONE, MANIFEST, folder_of, load
 from mfpde.version import __version__
 
-MANIFEST, LOCK, DATA, DONE = "manifest.json", ".lock", "out.zarr", "DONE"
-LONGEST_NAME = 200  # bytes of a folder's name
+LOCK = ".lock"
 PAUSE = 60.0  # seconds between checkpoints within one snapshot
 
 
@@ -365,44 +364,3 @@ def write_dataset(dataset: xr.Dataset, path: Path) -> None:
 def store(path: str | os.PathLike[str]) -> Store:
     """A run's folder, to hand to ``solve(to=…)`` or ``particle_ref.run(to=…)``."""
     return Store(path)
-
-
-def folder_of(path: object) -> Path:
-    """The path of a folder, made so that asking for it does not fail."""
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        raise InvalidInput(f"{shown(path)} is no path", "a run is kept in a folder", '"runs/x"')
-    folder = Path(os.path.normpath(path))
-    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
-        raise InvalidInput(
-            f"the folder {shown(path)}", f"names have at most {LONGEST_NAME} bytes", "a shorter one"
-        )
-    return folder
-
-
-def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The snapshots that are whole of the run in a folder, whether it is finished or not.
-
-    Every file is read once and compared with its hash; numbers are then read from the folder when
-    they are asked for (``.load()`` brings them to memory at once).
-
-    Raises:
-        InvalidInput: when the folder does not hold a run of this software.
-        StorageError: when a file of it changed or went; it is named.
-    """
-    folder = folder_of(path)
-    for part in (MANIFEST, DATA, COMMIT):
-        if not (folder / part).exists():
-            inside = [found.parent.name for found in sorted(folder.glob(f"*/{MANIFEST}"))]
-            raise InvalidInput(
-                f"{folder} holds no run",
-                f"there is no {part} in it",
-                f"one of its folders: {', '.join(inside)}" if inside else "the folder of to=…",
-            )
-    with reported(folder, "permission to read it"):
-        unsealed(folder / MANIFEST)
-        ledger = Ledger.read(folder)
-        count = len(ledger.snapshots)
-        if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
-            raise damaged(folder / DONE)
-        ledger.verify(folder / DATA)
-        return opened(folder / DATA, count)

@@ -20,24 +20,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
-from mfpde.flows.gradient import BLOCK, features_along
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
-from mfpde.grids.grid import along, tensor_points
+from mfpde.grids.grid import along
 from mfpde.kernels.deposit import REACH, SIX, deposit, divide, sub_shares, with_ghosts
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.diffusion import diffused
+from mfpde.methods.slopes import Columns, slopes_of
 from mfpde.methods.step import Method, Step, fields
 from mfpde.problems.arguments import number, shown
-from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.penalties import Penalty
-from mfpde.problems.problem import Array, Problem
+from mfpde.problems.problem import Array
 
 SLACK = 1e-9  # by which instants may miss multiples of dt, relative
 NOISE_ORDER = 5
@@ -50,8 +48,6 @@ UNSEEN = 1e-12  # mass of a cell, of the whole, whose stretching does not matter
 TINY, SMALL = 1e-150, 1e-140  # beside 0: a kink's jump is the same at both, a pole's is not
 ROUNDING = 1e-9  # of a gradient
 
-Columns = tuple[Array, ...]  # nodes along each axis
-Slopes = Callable[[Columns, Array, Array], Array]  # nodes, response, masses -> (*nodes, D)
 Prox = Callable[[Array, float], Array]
 Outflow = dict[str, tuple[float, float]]
 
@@ -311,65 +307,6 @@ def divided_along(masses: Array, k: int, wall: str, q: int) -> Array:
     result = np.empty(shape)
     divide(axis_view(masses, k), *sub_shares(q), WALL[wall], axis_view(result, k))
     return result
-
-
-# ------------------------------------------------------------------------------------ the slopes
-def slopes_of(flow: WassersteinFlow) -> Slopes:
-    """∇⟨risk', Φ⟩ at all combinations of nodes.
-
-    Raises:
-        InvalidInput: where features or kernel come without their slopes.
-    """
-    problem = flow.problem
-    if isinstance(problem, KernelProblem):
-        return kernel_slopes(problem, flow.grid.points())
-    if problem.dphi is None:
-        raise InvalidInput(
-            f"pushforward on {problem!r}",
-            "neurons move along the features' slopes, and these have none",
-            "give them: mf.Activation(value, slope) or dphi; or method=mf.muscl()",
-        )
-    return partial(lifted_slopes if problem.lifted else plain_slopes, problem)
-
-
-def lifted_slopes(problem: Problem, columns: Columns, slope: Array, masses: Array) -> Array:
-    """∂_a = g(v), ∂_v = a ∇g(v): features at the nodes of v alone."""
-    a, *others = columns
-    g, dg = features_along(problem, tensor_points(tuple(others)), slope)
-    inner = tuple(len(column) for column in others)
-    result = np.empty((len(a), *inner, len(columns)))
-    result[..., 0] = g.reshape(inner)
-    result[..., 1:] = np.multiply.outer(a, dg.reshape(*inner, -1))
-    return result
-
-
-def plain_slopes(problem: Problem, columns: Columns, slope: Array, masses: Array) -> Array:
-    """∇g(θ)."""
-    points = tensor_points(columns)
-    _, dg = features_along(problem, points, slope)
-    return dg.reshape(*(len(column) for column in columns), -1)
-
-
-def kernel_slopes(problem: KernelProblem, centres: Array) -> Slopes:
-    """∫∂K(θ, v)ρ(dv) − ∇F(θ)."""
-    dK, dF = problem.dK, problem.dF
-    if dK is None or dF is None:
-        raise InvalidInput(
-            f"pushforward on {problem!r}",
-            f"neurons move along the kernel's slopes: {'dK' if dK is None else 'dF'} is missing",
-            "mf.kernel_problem(…, dK=…, dF=…); or method=mf.muscl()",
-        )
-
-    def slopes(columns: Columns, response: Array, masses: Array) -> Array:
-        points, weights = tensor_points(columns), masses.ravel()
-        result = -dF(points)
-        rows = max(1, BLOCK // (len(centres) * len(columns)))
-        for start in range(0, len(points), rows):
-            part = slice(start, start + rows)
-            result[part] += np.einsum("pvk,v->pk", dK(points[part], centres), weights)
-        return result.reshape(*(len(column) for column in columns), -1)
-
-    return slopes
 
 
 # ----------------------------------------------------------------------------------- the penalty

@@ -117,6 +117,7 @@ def scharfetter_gummel(
         begin=lambda flow: Implicit(flow, dt, allowed, theta, inside),
         order_in_time=1.0,
         diffuses=True,
+        adaptive=dt is None,
         holding=held_by_lines if inside == "lines" else held_directly,
     )
 

@@ -118,6 +118,7 @@ def semi_lagrangian(
         quadrature=order,
         order_in_time=4.0 if composed else 2.0,
         diffuses=True,
+        adaptive=dt is None,
         holding=held,
     )
 

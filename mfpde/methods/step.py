@@ -101,6 +101,7 @@ class Method:
         quadrature: order of the masses that prediction and energy are made of.
         order_in_time: where it is not that in space, as steps do not shrink with the cells.
         diffuses: whether it steps λΔρ.
+        adaptive: whether steps follow an error estimate, and may grow without bound.
         stride: the step of a map in discrete time: instants are its multiples, and no step is ever
             shortened; None for methods that follow the flow.
         holding: what the method holds for a problem on a grid of some shape; the forecast of a
@@ -116,6 +117,7 @@ class Method:
     quadrature: int = CENTRES
     order_in_time: float | None = None
     diffuses: bool = False
+    adaptive: bool = False
     stride: float | None = None
     holding: Holding = TWO_STAGES
 
@@ -126,4 +128,6 @@ class Method:
 
     def __repr__(self) -> str:
         in_time = f", {self.order_in_time:g} in time" if self.order_in_time else ""
-        return f"{self.call}: order {self.order:g}{in_time}, {self.limit}, energy {self.promise}"
+        noise = "λ ≥ 0" if self.diffuses else "λ = 0 only"
+        promises = f"{self.limit}, energy {self.promise}, {noise}"
+        return f"{self.call}: order {self.order:g}{in_time}, {promises}"

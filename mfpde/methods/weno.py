@@ -31,7 +31,7 @@ from mfpde.kernels.weno import reconstructed
 from mfpde.methods.donors import Beside, DonorFluxes, booked, empty_faces, flux_of, spend
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.stages import SSPRK3
-from mfpde.methods.step import Method, Step, Stepper
+from mfpde.methods.step import Method, Step, Stepper, fields
 from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 

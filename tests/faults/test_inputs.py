@@ -471,7 +471,7 @@ REFUSED = {
     "a folder that is bytes": (lambda: mf.load(b"run"), "path"),
     "no folder": (lambda: mf.load("nowhere"), "nowhere holds no run"),
     "a folder of something else": (lambda: mf.load("."), "manifest"),
-    "a place that is taken": (lambda: mf.store("."), "exists"),
+    "a place that is taken": (lambda: solve(to=".."), "exists"),
 }
 
 

@@ -115,7 +115,7 @@ def test_a_system_without_proc(tmp_path):
 def test_refused_before_anything_is_allocated(monkeypatch):
     monkeypatch.setattr("mfpde.loop.forecast.available_memory", lambda: 1000 * MIB)
     tracemalloc.start()
-    huge = told(10**5)
+    huge = told(45_000)
     with pytest.raises(NotEnoughMemory) as refusal:
         check_memory(huge)
     _, most = tracemalloc.get_traced_memory()

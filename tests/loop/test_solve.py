@@ -1,5 +1,7 @@
 """The loop: it lands on the instants, keeps what was asked for, and repeats itself bit for bit."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -195,3 +197,35 @@ def test_a_method_that_does_not_diffuse_says_so():
         mf.solve(plain(entropy=0.1), square(), mf.upwind())
     assert "entropy = 0.1" in str(refusal.value)
     assert "scharfetter_gummel" in str(refusal.value)
+
+
+def bits_by_threads(code: str) -> set[str]:
+    """What the code prints with one and with two threads of linear algebra."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **dict.fromkeys(names, str(count))},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for count in (1, 2)
+    }
+
+
+def test_bits_do_not_depend_on_threads():
+    """Sums long enough for a library to split them; a density and particles."""
+    code = """
+import hashlib, numpy as np, mfpde as mf, particle_ref as pr
+x = np.linspace(-2, 2, 96)
+problem = mf.two_layer(x, np.sin(2 * x), initial=mf.gaussian(std=0.5))
+axis = mf.uniform(-4, 4, 160)
+run = mf.solve(problem, mf.Grid(a=axis, w=axis), mf.muscl(), [0, 0.2])
+flow = pr.run(problem, pr.sample(problem, 20000, seed=1), pr.Descent(0.1), [0, 0.3])
+for values in (run.rho, run.energy, flow.position, flow.risk):
+    print(hashlib.sha256(values.values.tobytes()).hexdigest())
+"""
+    seen = bits_by_threads(code)
+    assert len(seen) == 1
+    assert len(seen.pop().split()) == 4
