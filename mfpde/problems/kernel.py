@@ -12,6 +12,7 @@ import numpy as np
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.arguments import answer, check_kind, number, shown
+from mfpde.problems.derivatives import check_circles, check_slope
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.penalties import Penalty, no_penalty
@@ -116,6 +117,14 @@ def kernel_problem(
         raise InvalidInput("dK has another shape", "it is the gradient of K", "(N, M, D)")
     if dF is not None and answer("dF", dF, points).shape != each:
         raise InvalidInput("dF has another shape", "it is the gradient of F", "(N, D)")
+    if dK is not None:
+        check_slope("dK", lambda u: K(u, points), lambda u: dK(u, points), points, "mend it")
+    if dF is not None:
+        check_slope("dF", F, dF, points, "mend it")
+    spaces = full_domain(names, domain)
+    around = [spaces[c] for c in names]
+    check_circles("K", lambda u: K(u, points), points, around)
+    check_circles("F", F, points, around)
     return KernelProblem(
         coords=names,
         K=K,
@@ -126,5 +135,5 @@ def kernel_problem(
         penalty=reg,
         entropy=checked_entropy(entropy),
         initial=law,
-        domain=full_domain(names, domain),
+        domain=spaces,
     )

@@ -18,6 +18,7 @@ from scipy import special
 
 from mfpde.errors import InvalidInput
 from mfpde.problems.arguments import answer, frozen, number, numbers, shown
+from mfpde.problems.derivatives import check_slope
 from mfpde.problems.laws import probabilities
 
 Array = NDArray[np.float64]
@@ -26,6 +27,7 @@ Pointwise = Callable[[Array, Array], Array]  # (n,), (n,) -> (n,)
 
 
 ROUND_OFF = 8 * np.finfo(float).eps
+CHECKED = 8  # targets at which slopes are compared with differences
 DIFFERENCE = 1e-5  # relative, of arguments of slopes
 
 
@@ -64,6 +66,7 @@ class Loss:
         n = len(targets)
         p = np.full(n, 1 / n) if weights is None else probabilities(weights, n)
         self._check_elementwise(targets)
+        self._check_slope(targets)
         return BoundLoss(self, frozen(targets), frozen(p))
 
     def _check_elementwise(self, y: Array) -> None:
@@ -79,6 +82,21 @@ class Loss:
                     "a loss is pointwise: the weighted sum over samples is taken for it",
                     f"leave out the mean or sum and return shape {y.shape}",
                 )
+
+    def _check_slope(self, y: Array) -> None:
+        """Compare slope and curvature with differences, on each side of the targets."""
+        few = y[:CHECKED]
+        f = np.stack([few - 0.7, few + 0.4, few + 1.3], axis=-1).T  # (3, n): every row a prediction
+        jobs = [("slope", self.value, self.slope)]
+        jobs += [] if self.curvature is None else [("curvature", self.slope, self.curvature)]
+        for part, function, derivative in jobs:
+            check_slope(
+                f"the {part} of the loss {self.name}",
+                lambda rows, g=function: np.array([g(row, few) for row in rows]),  # type: ignore
+                lambda rows, g=derivative: np.array([np.diag(g(row, few)) for row in rows]),  # type: ignore
+                f,
+                f"give another {part}",
+            )
 
     def _targets(self, y: ArrayLike) -> Array:
         targets = numbers("y", y)

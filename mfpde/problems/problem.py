@@ -25,6 +25,7 @@ from mfpde.problems.arguments import (
     number,
     shown,
 )
+from mfpde.problems.derivatives import check_circles, check_slope
 from mfpde.problems.geometry import Geometry, line
 from mfpde.problems.laws import Law, gaussian
 from mfpde.problems.losses import BoundLoss
@@ -109,7 +110,9 @@ class Problem:
         Raises:
             InvalidInput: for names that are not distinct identifiers, features whose shape does
                 not fit ``loss``, a penalty of the wrong shape or on an output weight that is not
-                there, a negative entropy, or a domain that names an unknown coordinate.
+                there, slopes that are not those of what they belong to, features that do not
+                close round a circle, a negative entropy, or a domain that names an unknown
+                coordinate.
         """
         initial = gaussian() if initial is None else initial
         penalty = no_penalty if penalty is None else penalty
@@ -126,6 +129,9 @@ class Problem:
         law = initial.on(names)
         check_features(phi, dphi, d2phi, law, lifted, n)
         check_penalty(penalty, law, names, lifted)
+        spaces = full_domain(names, domain)
+        around = [spaces[c] for c in names]
+        check_circles("phi", phi, two_points(law)[:, int(lifted) :], around[int(lifted) :])
         record = {
             "coords": names,
             "phi": phi,
@@ -135,7 +141,7 @@ class Problem:
             "entropy": checked_entropy(entropy),
             "initial": law,
             "lifted": lifted,
-            "domain": full_domain(names, domain),
+            "domain": spaces,
             "d2phi": d2phi,
             "inputs": frozen(
                 np.empty((n, 0)) if inputs is None else per_sample("inputs", inputs, n)
@@ -244,8 +250,11 @@ def check_features(
     check_map("phi", phi, points, (2, n), f"phi(points (N, k)) -> (N, n): {what}")
     if dphi is not None:
         check_map("dphi", dphi, points, (2, n, k), "dphi(points (N, k)) -> (N, n, k)")
+        check_slope("dphi", phi, dphi, points, "mend it, or dphi=None: flux methods need no slope")
     if d2phi is not None:
         check_map("d2phi", d2phi, points, (2, n, k, k), "d2phi(points (N, k)) -> (N, n, k, k)")
+        if dphi is not None:
+            check_slope("d2phi", dphi, d2phi, points, "mend it, or leave it out")
 
 
 def check_penalty(penalty: Penalty, law: Law, coords: tuple[str, ...], lifted: bool) -> None:
@@ -261,6 +270,7 @@ def check_penalty(penalty: Penalty, law: Law, coords: tuple[str, ...], lifted: b
     check_map("the penalty's value", penalty.value, points, (2,), "value(points (N, D)) -> (N,)")
     shape, promise = points.shape, "gradient(points (N, D)) -> (N, D)"
     check_map("the penalty's gradient", penalty.gradient, points, shape, promise)
+    check_slope("the penalty's gradient", penalty.value, penalty.gradient, points, "mend it")
     if penalty.prox is not None:
         prox, promise = (lambda p: penalty.prox(p, 1.0)), "prox(points (N, D), step) -> (N, D)"
         check_map("the penalty's prox", prox, points, shape, promise)

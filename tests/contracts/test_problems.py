@@ -34,7 +34,9 @@ ACTIVATIONS = (
 )
 LOSSES = (mf.square, mf.logistic, mf.huber(0.7))
 SHAPES = tuple(itertools.product((1, 2), (False, True), (True, False)))  # d, bias, output weight
-PENALTY = mf.ridge(0.3) + mf.Penalty(lambda q: np.cos(q[:, 0]), lambda q: 0 * q)
+PENALTY = mf.ridge(0.3) + mf.Penalty(
+    lambda q: np.cos(q[:, 0]), lambda q: -np.sin(q[:, :1]) * np.eye(1, q.shape[1])
+)
 CELLS = (6, 5, 7, 5)
 
 

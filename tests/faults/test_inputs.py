@@ -191,7 +191,7 @@ REFUSED = {
     "a subset by name": (lambda: mf.square([1.0, 2.0]).subset("all"), "subset('all')"),
     "a subset by a long mask": (lambda: mf.square([1.0]).subset([True, False]), "subset"),
     "a conjugate that is missing": (
-        lambda: Loss(np.subtract, np.subtract)([1.0]).conjugate(np.zeros(1)),
+        lambda: Loss(np.subtract, lambda f, y: f**0)([1.0]).conjugate(np.zeros(1)),
         "has no conjugate",
     ),
     "huber beyond floats": (lambda: mf.huber(BEYOND), "huber"),
@@ -211,7 +211,9 @@ REFUSED = {
         "penalty's gradient",
     ),
     "a prox of another shape": (
-        lambda: problem(penalty=Penalty(lambda p: p[:, 0], lambda p: p, lambda p, s: p[:, 0])),
+        lambda: problem(
+            penalty=Penalty(lambda p: (p**2).sum(1) / 2, lambda p: p, lambda p, s: p[:, 0])
+        ),
         "penalty's prox",
     ),
     # laws

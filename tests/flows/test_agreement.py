@@ -14,7 +14,7 @@ COORDS = ("u", "theta", "r", "h")
 def problem(entropy=0.0, penalty=None):
     return mf.Problem(
         COORDS,
-        lambda q: q[:, :2],
+        lambda q: np.cos(np.pi * q[:, :2]),
         None,
         mf.square([1.0, 2.0]),
         penalty=penalty,

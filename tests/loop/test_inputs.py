@@ -70,7 +70,10 @@ REFUSED = {
     "axes of other names": (lambda: solve(grid=mf.Grid(a=LINE, v=LINE)), "['a', 'v']"),
     "an axis too few": (lambda: solve(grid=mf.Grid(a=LINE)), "['a']"),
     "a circle on a straight axis": (
-        lambda: solve(plain(domain={"w": mf.circle(12.0)}), mf.Grid(a=LINE, w=LINE)),
+        lambda: solve(
+            plain(activation=mf.cos, domain={"w": mf.circle(10 * np.pi)}),
+            mf.Grid(a=LINE, w=LINE),
+        ),
         "w = uniform(-6, 6, 16)",
     ),
     "a line on a periodic axis": (

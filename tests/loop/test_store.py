@@ -28,15 +28,16 @@ RUNS = {
     "network": (plain(), square()),
     "inputs (n, d), circle and walls": (
         mf.two_layer(
-            np.column_stack([X, X**2]),
+            np.column_stack([X, np.arange(len(X))]),
             Y,
+            mf.cos,
             initial=mf.gaussian(0, 0.5),
-            domain={"w2": mf.circle(3.0)},
+            domain={"w2": mf.circle(2 * np.pi)},
         ),
         mf.Grid(
             a=mf.stretched(-4, 4, 9, walls="closed"),
             w1=mf.uniform(-4, 4, 8),
-            w2=mf.periodic(0, 3, 7),
+            w2=mf.periodic(0, 2 * np.pi, 7),
         ),
     ),
     "no samples": (KERNEL, mf.Grid(w=mf.uniform(-3, 3, 30))),

@@ -19,24 +19,25 @@ CELLS = {1: 64, 2: 16, 3: 9, 4: 6}  # by dimension
 
 # --------------------------------------------------------------------------- mass and sign
 def network_on(dimension: int, walls: str) -> mf.WassersteinFlow:
-    """A tanh network of 1 to 4 coordinates; far targets make it fast, so that the walls matter."""
+    """A network of 1 to 4 coordinates; far targets make it fast, so that the walls matter."""
     rng = np.random.default_rng(dimension)
     coords = {1: ("w",), 2: ("a", "w"), 3: ("a", "w1", "w2"), 4: ("a", "w1", "w2", "b")}[dimension]
     d = max(1, min(2, dimension - 1))
     x, y = rng.normal(size=(5, d)), 30 * rng.normal(size=5)
     periodic = walls == "periodic"
-    low, high = (0.0, 4.0) if periodic else (-2.0, 2.0)
+    low, high = (0.0, 2 * np.pi) if periodic else (-2.0, 2.0)
+    x = np.rint(2 * x) if periodic else x
     cells = CELLS[dimension]
     axis = mf.periodic(low, high, cells) if periodic else mf.stretched(low, high, cells, walls)
     problem = mf.two_layer(
         x[:, 0] if d == 1 else x,
         y,
-        activation=mf.tanh,
+        activation=mf.cos if periodic else mf.tanh,
         penalty=mf.ridge(0.3),
         bias=dimension == 4,
         output_weight=dimension > 1,
         initial=mf.uniform_box(low, high),
-        domain=dict.fromkeys(coords, mf.circle(4.0)) if periodic else None,
+        domain=dict.fromkeys(coords, mf.circle(2 * np.pi)) if periodic else None,
     )
     return mf.WassersteinFlow(problem, mf.Grid(**dict.fromkeys(coords, axis)))
 
