@@ -18,7 +18,7 @@ from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
 from mfpde.methods.weno import weno5
-from mfpde.prediction import predict
+from mfpde.prediction import potential, predict
 from mfpde.problems.activations import (
     Activation,
     cos,
@@ -88,6 +88,7 @@ __all__ = [
     "path_norm",
     "periodic",
     "point",
+    "potential",
     "predict",
     "product",
     "pushforward",

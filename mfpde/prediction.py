@@ -1,4 +1,4 @@
-"""The network's output at inputs that no one trained on."""
+"""What a density or a flow says anywhere: the network's output, and the potential of a neuron."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from mfpde.errors import InvalidInput
 from mfpde.measures import as_measure, coordinates
 from mfpde.problems.activations import Activation
-from mfpde.problems.arguments import finite_array, shown
+from mfpde.problems.arguments import finite_array, numbers, shown
+from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem, with_bias
 from mfpde.problems.two_layer import ridge_functions
 
@@ -50,6 +51,69 @@ def predict(problem: Problem, snapshot: xr.Dataset, x: ArrayLike) -> Array:
         part = slice(start, start + rows)
         f += charge[part] @ psi(neurons[part])
     return f
+
+
+def potential(
+    problem: Problem | KernelProblem, snapshot: xr.Dataset, points: ArrayLike | None = None
+) -> xr.DataArray | Array:
+    """V_ρ(θ) = ⟨risk', Φ(θ)⟩ + reg(θ), the first variation of the energy without its entropy.
+
+    Neurons move with −∇V; for λ > 0 a density rests where it is e^(−V/λ)/Z.
+
+    Args:
+        problem: what was solved.
+        snapshot: one time of its density run or particle flow, ``run.isel(time=-1)``.
+        points: (N, D) neurons; by default the cell centres of a density run.
+
+    Returns:
+        (N,) values at ``points``, or over the coordinates of the run.
+
+    Raises:
+        InvalidInput: for points of another dimension, a snapshot without a measure or of another
+            problem, and for a flow without ``points``.
+    """
+    if not isinstance(problem, Problem | KernelProblem):
+        raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
+    measure = as_measure(snapshot)
+    if coordinates(snapshot) != problem.coords:
+        raise InvalidInput(
+            f"the snapshot has coordinates {coordinates(snapshot)}",
+            f"the neurons of {problem!r} have {problem.coords}",
+            "a run of this problem",
+        )
+    if points is not None:
+        return potential_at(problem, snapshot, measure, numbers("points", points))
+    if "rho" not in snapshot:
+        raise InvalidInput("a flow has no cells", "", "points=, where V is asked for")
+    axes = [snapshot[c].values for c in problem.coords]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    values = potential_at(problem, snapshot, measure, cells)
+    shape = tuple(len(axis) for axis in axes)
+    return snapshot.rho.copy(data=values.reshape(shape)).rename("potential")
+
+
+def potential_at(
+    problem: Problem | KernelProblem,
+    snapshot: xr.Dataset,
+    measure: tuple[Array, Array],
+    points: Array,
+) -> Array:
+    """V at points (N, D), a block at a time."""
+    D = len(problem.coords)
+    if points.ndim != 2 or points.shape[1] != D:
+        raise InvalidInput(f"points have shape {points.shape}", f"neurons have {D} coordinates")
+    values = np.empty(len(points))
+    rows = max(1, BLOCK // max(1, len(problem.y), len(measure[1])))
+    for start in range(0, len(points), rows):
+        part = points[start : start + rows]
+        if isinstance(problem, KernelProblem):
+            risk = problem.K(part, measure[0]) @ measure[1] - problem.F(part)
+        else:
+            slope = problem.loss.slope(snapshot.prediction.values)
+            features = problem.phi(part[:, int(problem.lifted) :]) @ slope
+            risk = part[:, 0] * features if problem.lifted else features
+        values[start : start + rows] = risk + problem.penalty.value(part)
+    return values
 
 
 def activation_of(problem: Problem) -> Activation:

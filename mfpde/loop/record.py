@@ -145,6 +145,11 @@ class Recorder:
             for name, axis in self.flow.grid.axes.items()
         }
 
+    def order(self) -> float:
+        """The method's order in space, for this problem."""
+        rests = self.flow.entropy == 0 and self.method.order_at_zero is not None
+        return float(self.method.order_at_zero if rests else self.method.order)  # type: ignore
+
     def provenance(self) -> dict[str, Any]:
         """What was run, with what."""
         return {
@@ -155,10 +160,11 @@ class Recorder:
             "problem": repr(self.flow.problem),
             "penalty": repr(self.flow.problem.penalty),
             "initial": repr(self.flow.problem.initial),
+            "domain": ", ".join(f"{c}: {g!r}" for c, g in self.flow.problem.domain.items()),
             "grid": repr(self.flow.grid),
             "method": self.method.call,
-            "order": self.method.order,
-            "order_in_time": self.method.order_in_time or self.method.order,
+            "order": self.order(),
+            "order_in_time": self.method.order_in_time or self.order(),
             "quadrature": self.flow.quadrature,
             "energy_promise": self.method.promise,
             "entropy": self.flow.problem.entropy,

@@ -47,7 +47,8 @@ def solve(
         problem: what is minimised.
         grid: where the density lives.
         method: how to step; None chooses ``mf.scharfetter_gummel()`` for λ > 0, at λ = 0
-            ``mf.semi_lagrangian()`` where it can step, else ``mf.muscl()``.
+            ``mf.semi_lagrangian()`` where features declare that they are smooth (a second
+            derivative) or piecewise linear and it can step, else ``mf.muscl()``.
         times: instants to keep, increasing, from 0 on; the law itself stands at time 0. Steps land
             on them exactly.
         watch: pure functions of a snapshot (a Dataset with rho, prediction, risk, …) that return
@@ -61,9 +62,12 @@ def solve(
         progress: None shows a line at a terminal; False is silent; a function gets (state, end).
 
     Returns:
-        Dataset with dims time, the coords and sample; rho (cell averages), prediction, risk,
-        energy, dissipation, mass, escaped, escaped_energy, x, y, weight, and how it was made in
-        the attributes. mass + escaped = 1.
+        Dataset with dims time, the coords and sample: rho (cell averages), prediction, risk,
+        energy (with λ∫ρ log ρ), dissipation (the rate ∫|∇(V + λ log ρ)|²dρ), mass, escaped and
+        escaped_energy (what left open walls, by wall in escaped_through), x, y, weight, the cells'
+        edges as a_edges, …; methods of exact energy add dissipated (the energy lost by their own
+        account: energy + escaped_energy + dissipated is constant). How it was made is in the
+        attributes. mass + escaped = 1.
 
     Raises:
         InvalidInput: when problem, grid, method and times do not fit; for λ > 0 also where nothing

@@ -228,7 +228,7 @@ def _order_of_pair(run: xr.Dataset, coarser: xr.Dataset) -> float:
         raise InvalidInput(
             f"the runs took {steps} and {fewer} steps",
             "an error in time that is the same in both does not show in their difference",
-            "mf.semi_lagrangian(dt=h) on the finer grid, dt=2*h on the coarser",
+            "the same method with a fixed step, dt=h on the finer grid and dt=2*h on the coarser",
         )
     return min(space, time)
 

@@ -27,11 +27,11 @@ class DonorFluxes:
     """Upwind fluxes of linear reconstructions; positive whatever the potential.
 
     Attributes:
-        count: cells that had to be limited so far.
+        limited: cells that would have given more than they held, in trials too.
     """
 
     def __init__(self, flow: WassersteinFlow, limiter: int) -> None:
-        self.flow, self.limiter, self.count = flow, limiter, 0
+        self.flow, self.limiter, self.limited = flow, limiter, {"donors": 0}
         self.faces = faces_of(flow)
 
     def densities(self, rho: Array) -> list[Beside]:
@@ -52,7 +52,7 @@ class DonorFluxes:
     def step(self, rho: Array, potential: Array, dt: float, densities: Sequence[Beside]) -> Step:
         """ρ − dt·∇·(flux)."""
         after, flux = np.array(rho, order="C"), self.fluxes(potential, densities)
-        self.count += spend(self.faces, after, flux, dt)
+        self.limited["donors"] += spend(self.faces, after, flux, dt)
         return booked(self.faces, after, flux, potential, dt)
 
     def euler(self, rho: Array, field: Field, dt: float) -> Step:

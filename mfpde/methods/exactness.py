@@ -24,8 +24,8 @@ class Fluxes(Protocol):
     """Conservative steps by face densities times face velocities."""
 
     @property
-    def count(self) -> int:
-        """Cells that had to be limited so far."""
+    def limited(self) -> dict[str, int]:
+        """How often the sign had to be kept, by what kept it."""
 
     def densities(self, rho: Array) -> list[Beside]:
         """What the faces may carry."""
@@ -58,12 +58,7 @@ class Staged:
         self, flow: WassersteinFlow, fluxes: Fluxes, cfl: float, exact: Exact, w: Sequence[float]
     ) -> None:
         self.flow, self.fluxes, self.cfl, self.exact, self.w = flow, fluxes, cfl, exact, w
-        self.rates = FluxDivergence(flow, FIRST_ORDER)
-
-    @property
-    def limited(self) -> dict[str, int]:
-        """Cells that would have given more than they held, in trials too."""
-        return {"donors": self.fluxes.count}
+        self.rates, self.limited = FluxDivergence(flow, FIRST_ORDER), fluxes.limited
 
     def longest(self, rho: Array, field: Field) -> float:
         stiffness = field.stiffness / REACH if self.exact == "relaxed" else field.stiffness

@@ -58,7 +58,7 @@ def fipy(scheme: str = "upwind", dt: float | None = None) -> Method:
     Args:
         scheme: "upwind"; "exponential" (Scharfetter & Gummel) or "powerlaw" (Patankar's fit of
             it), both for λ > 0; "vanleer", explicit and limited, on uniform axes.
-        dt: the step; None takes 0.9 (vanleer: 0.45) of the time in which the fastest cell would
+        dt: the step; None takes 0.9 (vanleer: 0.3) of the time in which the fastest cell would
             empty by drift and diffusion, where the error of order 1 in time stays beside that in
             space, and at most 1/stiffness.
 

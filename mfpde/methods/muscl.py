@@ -33,7 +33,8 @@ def muscl(limiter: str = "mc", cfl: float = 0.45, exact: Exact = None) -> Method
         exact: how the energy is made to fall by what the step dissipates, to round-off. "averaged":
             V is the mean of before and after the step, ρ̂ that of its middle, and the fall is
             dt Σ_faces |face| (V_L − V_K)² ρ̂/d. "relaxed": the stages' mean dissipation, by
-            relaxation. Either costs a few steps per step. None: Heun's steps.
+            relaxation, for steps up to 0.4/stiffness. Either costs a few steps per step. None:
+            Heun's steps.
 
     Raises:
         InvalidInput: for an unknown limiter, a ``cfl`` outside (0, 0.5] or an unknown ``exact``.

@@ -117,6 +117,7 @@ def scharfetter_gummel(
         begin=lambda flow: Implicit(flow, dt, allowed, theta, inside),
         order_in_time=1.0,
         diffuses=True,
+        order_at_zero=1.0,
         adaptive=dt is None,
         holding=held_by_lines if inside == "lines" else held_directly,
     )
@@ -141,6 +142,7 @@ def explicit(dt: float | None, exact: Exact) -> Method:
         begin=lambda flow: Explicit(flow, np.inf if dt is None else dt, exact),
         order_in_time=1.0,
         diffuses=True,
+        order_at_zero=1.0,
         holding=held_explicitly,
     )
 

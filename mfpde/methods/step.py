@@ -101,6 +101,7 @@ class Method:
         quadrature: order of the masses that prediction and energy are made of.
         order_in_time: where it is not that in space, as steps do not shrink with the cells.
         diffuses: whether it steps λΔρ.
+        order_at_zero: order in space at λ = 0, where it differs.
         adaptive: whether steps follow an error estimate, and may grow without bound.
         stride: the step of a map in discrete time: instants are its multiples, and no step is ever
             shortened; None for methods that follow the flow.
@@ -117,6 +118,7 @@ class Method:
     quadrature: int = CENTRES
     order_in_time: float | None = None
     diffuses: bool = False
+    order_at_zero: float | None = None
     adaptive: bool = False
     stride: float | None = None
     holding: Holding = TWO_STAGES

@@ -92,11 +92,7 @@ class WenoFluxes:
     def __init__(self, flow: WassersteinFlow) -> None:
         self.first = DonorFluxes(flow, FIRST_ORDER)
         self.faces, self.walls = self.first.faces, list(flow.walls.values())
-
-    @property
-    def count(self) -> int:
-        """Cells that had to be limited so far."""
-        return self.first.count
+        self.limited = self.first.limited
 
     def densities(self, rho: Array) -> list[Beside]:
         """Averages over the face's line, point values across it: below and above every face."""
@@ -128,14 +124,14 @@ class WenoFluxes:
         """ρ − dt·∇·(flux)."""
         after, first = np.array(rho, order="C"), self.first
         flux = first.fluxes(potential, first.densities(rho))
-        first.count += spend(self.faces, after, flux, dt)
+        self.limited["donors"] += spend(self.faces, after, flux, dt)
         excess = [
             high - low for high, low in zip(self.fluxes(potential, densities), flux, strict=True)
         ]
         for f, through in zip(self.faces, excess, strict=True):
             if f.wall != PERIODIC:
                 axis_view(through, f.k)[:, [0, -1]] = 0.0
-        first.count += spend(self.faces, after, excess, dt)
+        self.limited["donors"] += spend(self.faces, after, excess, dt)
         return booked(self.faces, after, flux, potential, dt)
 
     def euler(self, rho: Array, field: Field, dt: float) -> Step:

@@ -56,7 +56,7 @@ def test_the_rate_of_change_is_of_order_five():
         fluxes = WenoFluxes(mf.WassersteinFlow(problem, mf.Grid(u=axis, v=axis), 5))
         start, x = averages(rho, n), axis.centres
         step = fluxes.step(start, V(x[:, None], x), dt, fluxes.densities(start))
-        assert fluxes.count == 0
+        assert fluxes.limited["donors"] == 0
         rate = (step.rho - start) / dt
         errors.append(abs(rate - averages(divergence, n)).max())
     orders = observed_orders(errors, cells)
