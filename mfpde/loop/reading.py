@@ -12,6 +12,7 @@ from mfpde.loop.arrays import opened
 from mfpde.loop.files import damaged, reported, unsealed
 from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.ledger import Ledger
+from mfpde.loop.trust import check_metadata, check_names
 from mfpde.problems.arguments import shown
 
 MANIFEST, DATA, DONE = "manifest.json", "out.zarr", "DONE"
@@ -38,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Raises:
         InvalidInput: when the folder does not hold a run of this software.
-        StorageError: when a file of it changed or went; it is named.
+        StorageError: when a file of it changed or went, or is none that a run holds; it is named.
     """
     folder = folder_of(path)
     for part in (MANIFEST, DATA, COMMIT):
@@ -55,5 +56,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         count = len(ledger.snapshots)
         if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
             raise damaged(folder / DONE)
+        check_names(folder, [name for name, _ in ledger.named()])
         ledger.verify(folder / DATA)
+        check_metadata(folder / DATA)
         return opened(folder / DATA, count)
