@@ -53,6 +53,13 @@ class StorageError(MfpdeError, OSError):
     run: Any = None
 
 
+class Stopped(MfpdeError):
+    """A run ended early because it was asked to; ``last`` holds it as far as it came."""
+
+    exit_code = 75
+    last: Any = None
+
+
 class NumericalStop(MfpdeError, ArithmeticError):
     """The run was stopped while time moved. ``last`` holds the run up to the last good state."""
 

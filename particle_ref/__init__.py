@@ -6,7 +6,7 @@ An independent reference for the density solver: it takes any object with a prob
 
 from particle_ref.cloud import Cloud, sample
 from particle_ref.distances import wasserstein_distance
-from particle_ref.errors import InvalidInput, NumericalStop
+from particle_ref.errors import InvalidInput, NumericalStop, Stopped
 from particle_ref.methods.characteristics import Characteristics
 from particle_ref.methods.descent import Descent
 from particle_ref.methods.gradient_flow import GradientFlow
@@ -22,6 +22,7 @@ __all__ = [
     "InvalidInput",
     "MeanFieldTwoLayerNN",
     "NumericalStop",
+    "Stopped",
     "Truth",
     "run",
     "sample",

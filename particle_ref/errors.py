@@ -29,3 +29,12 @@ class NumericalStop(ArithmeticError):
 
     def __init__(self, what: str, because: str = "", fix: str = "") -> None:
         super().__init__(_paragraph(what, because, fix))
+
+
+class Stopped(RuntimeError):
+    """A run ended early because its time was over; ``last`` holds it as far as it came."""
+
+    last: Any = None
+
+    def __init__(self, what: str, because: str = "", fix: str = "") -> None:
+        super().__init__(_paragraph(what, because, fix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from particle_ref.arguments import check_problem, numbers
 from particle_ref.cloud import Cloud
-from particle_ref.errors import InvalidInput, NumericalStop
+from particle_ref.errors import InvalidInput, NumericalStop, Stopped
 from particle_ref.force import Force
 from particle_ref.methods.method import Memory, Method, Resumable
 from particle_ref.problem import Array, Problem
@@ -28,6 +29,7 @@ def run(
     method: Method,
     times: ArrayLike,
     to: Writer | None = None,
+    max_seconds: float | None = None,
 ) -> xr.Dataset:
     """Move ``cloud``, the state at time 0, by ``method`` and record it at ``times``.
 
@@ -39,6 +41,8 @@ def run(
         to: who keeps the run, for instance ``mf.store("runs/y")``, snapshot by snapshot. The same
             call again goes on from there, bit for bit, or returns the finished run; so do more
             ``times`` that begin like those before, where steps do not depend on the last of them.
+        max_seconds: stop at the first of ``times`` that is reached later than this, counted from
+            the call (not between them); the same call again goes on from ``to``.
 
     Returns:
         ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
@@ -51,8 +55,10 @@ def run(
         InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, a
             penalty with kinks and no proximal map, or what the method refuses.
         NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
+        Stopped: when ``max_seconds`` are over; ``last`` is the Dataset up to then.
         Whatever ``to`` raises, when the run cannot be kept there.
     """
+    latest = _latest(max_seconds)
     check_problem(problem)
     _check_parts(cloud, method, to)
     moments = _increasing(times)
@@ -79,9 +85,10 @@ def run(
         try:
             # Every state is searched for numbers that are not finite: no need to warn beside it.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                for time, moved, memory in _flow(method, force, space, start, moments, book):
-                    book.append(snapshot(time, moved, force, space, method), memory)
-        except NumericalStop as stop:
+                for instant, moved, memory in _flow(method, force, space, start, moments, book):
+                    book.append(snapshot(instant, moved, force, space, method), memory)
+                    _check_clock(latest, instant, moments[-1])
+        except (NumericalStop, Stopped) as stop:
             stop.last = book.run()
             raise
         book.finish({})
@@ -103,6 +110,26 @@ def _flow(
         clouds = method.resumed(force, space, start, moments[count:], memory)
         for time, cloud in zip(moments[count:], clouds, strict=True):
             yield float(time), cloud, dict(memory)
+
+
+def _latest(max_seconds: float | None) -> float:
+    """When to stop on the clock."""
+    if max_seconds is None:
+        return np.inf
+    if not (isinstance(max_seconds, float | int) and max_seconds > 0):
+        given = f"max_seconds = {reprlib.repr(max_seconds)}"
+        raise InvalidInput(given, "a time on the clock", "seconds above 0, or None")
+    return time.monotonic() + max_seconds
+
+
+def _check_clock(latest: float, instant: float, end: float) -> None:
+    """Raise Stopped when the time is over before the end."""
+    if time.monotonic() >= latest and instant < end:
+        raise Stopped(
+            f"stopped at t = {instant:.6g} of {end:.6g}",
+            "max_seconds are over",
+            "the same call again goes on where to=… was given",
+        )
 
 
 def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:

@@ -1,4 +1,4 @@
-"""One line of progress at a terminal, silence elsewhere."""
+"""What looks on after every step: a line of progress at a terminal, and the limit in time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from mfpde.errors import InvalidInput
+from mfpde.errors import InvalidInput, Stopped
 from mfpde.loop.guards import State
-from mfpde.problems.arguments import shown
+from mfpde.problems.arguments import number, shown
 
 Progress = Callable[[State, float], None]
 
@@ -44,3 +44,26 @@ def chosen(progress: Progress | bool | None) -> Progress:
         raise InvalidInput(f"progress = {shown(progress)}", "it shows a run's progress", fix)
     wanted = sys.stderr.isatty() if progress is None else progress
     return progress_line() if wanted else silent
+
+
+def within(max_seconds: float | None, show: Progress) -> Progress:
+    """``show``, which after ``max_seconds`` from now raises Stopped unless the end is reached.
+
+    Raises InvalidInput for what is no time.
+    """
+    if max_seconds is None:
+        return show
+    if not number(max_seconds) > 0:
+        given = f"max_seconds = {shown(max_seconds)}"
+        raise InvalidInput(given, "a time on the clock", "seconds above 0, or None")
+    latest = time.monotonic() + max_seconds
+
+    def limited(state: State, end: float) -> None:
+        show(state, end)
+        if time.monotonic() >= latest and state.t < end:
+            raise Stopped(
+                f"stopped at t = {state.t:.6g} of {end:.6g}, step {state.step}",
+                f"max_seconds = {max_seconds:g} are over",
+            )
+
+    return limited

@@ -10,13 +10,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from mfpde.errors import InvalidInput, MassEscaped, MfpdeError, NotAvailable, NumericalStop
+from mfpde.errors import (
+    InvalidInput,
+    MassEscaped,
+    MfpdeError,
+    NotAvailable,
+    NumericalStop,
+    Stopped,
+)
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
 from mfpde.loop.forecast import check_disk, check_memory, forecast
 from mfpde.loop.identity import identity
-from mfpde.loop.progress import Progress, chosen, silent
+from mfpde.loop.progress import Progress, chosen, silent, within
 from mfpde.loop.record import Keep, Pages, Recorder, Watch
 from mfpde.loop.stepping import Loop
 from mfpde.loop.store import Book, Store
@@ -40,6 +47,7 @@ def solve(
     keep: Keep = "density",
     escaped_tolerance: float = 1e-6,
     progress: Progress | bool | None = None,
+    max_seconds: float | None = None,
 ) -> xr.Dataset:
     """Solve ∂_t ρ = ∇·(ρ∇V_ρ) + λΔρ from the problem's initial law on a grid.
 
@@ -59,7 +67,10 @@ def solve(
         keep: "density" keeps rho at all times; "marginals" one density per coordinate and the last
             rho; "last" the last rho only.
         escaped_tolerance: mass that may leave through open walls before the run is stopped.
-        progress: None shows a line at a terminal; False is silent; a function gets (state, end).
+        progress: None shows a line at a terminal; False is silent; a function gets (state, end)
+            after every step, and may raise ``mfpde.errors.Stopped`` to end the run there.
+        max_seconds: stop after the first step that ends later than this, counted from the call;
+            one step at least is made. No part of what is run: the same call again goes on.
 
     Returns:
         Dataset with dims time, the coords and sample: rho (cell averages), prediction, risk,
@@ -75,12 +86,17 @@ def solve(
         NotAvailable: for λ > 0 and a method that does not diffuse.
         NumericalStop: when a guard stops the run; ``error.last`` is the run up to the last good
             state, or what ``to`` holds of it.
+        Stopped: when ``max_seconds`` are over, or ``progress`` ended the run; ``to`` then goes on
+            from the last step, and ``error.last`` holds what is committed there (without ``to``:
+            the run up to the last step). A KeyboardInterrupt leaves the last checkpoint, which the
+            same call goes on from too.
         AlreadyExists: when ``to`` holds something else, or is being written (``Busy``).
         InvalidInput: also when ``to`` holds another run, with the differences.
         StorageError: when ``to`` cannot be written or is damaged; what was committed stays.
     """
     instants = checked_times(times)
     check_tolerance(escaped_tolerance)
+    show = within(max_seconds, chosen(progress))
     if not isinstance(grid, Grid):
         raise InvalidInput(f"grid = {grid!r} is not a grid", fix="mf.Grid(a=…, w=…)")
     chosen_method = chosen_for(problem, grid, method)
@@ -90,7 +106,6 @@ def solve(
     told = forecast(problem, grid, chosen_method, instants, keep, folder)
     check_memory(told)
     check_disk(told)
-    show = chosen(progress)
     try:
         return evolved(
             problem, grid, chosen_method, instants, watch, keep, escaped_tolerance, show, target
@@ -99,6 +114,10 @@ def solve(
         if isinstance(stop, MassEscaped):
             name_box(stop, problem, grid, chosen_method, instants[-1])
         stop.keep(what_is_kept(stop.last, target))
+        raise
+    except Stopped as stop:
+        here = "the run so far, as error.last; with to=… the same call would go on"
+        stop.kept = here if target is None else f"{target.path}: the same call again goes on"
         raise
 
 
@@ -157,10 +176,12 @@ def followed(
             for instant in instants[book.count :]:
                 while clock.state.t < instant:
                     clock.advance(instant)
-                    show(clock.state, instants[-1])
                     book.pause(clock.saved)
+                    show(clock.state, instants[-1])
                 book.append(recorder.row(clock.state), clock.saved())
-        except NumericalStop as stop:
+        except (NumericalStop, Stopped) as stop:
+            if isinstance(stop, Stopped) and isinstance(book, Book):
+                book.checkpoint(clock.saved())
             last = recorder.last(clock.state)
             stop.last = book.stopped(recorder.row(clock.state), clock.counts(), last)
             raise
