@@ -1,0 +1,113 @@
+"""SIGINT, SIGTERM and the time limit on the command line: nothing half done, no traceback.
+
+The first ends the step in hand, commits it, and the process; the second ends everything at once.
+On the command line this module is loaded before all others: what they import takes long.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+RESUMABLE = 75  # exit code when the time is over
+QUIT = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """A signal arrived where nothing had to be waited for."""
+
+
+class Received:
+    """What has arrived, and what is going on.
+
+    Attributes:
+        first: the first signal; 0 before.
+        loading: whether modules are still being imported.
+        patient: whether a step is in hand that looks at ``first`` when it is done.
+    """
+
+    first, loading, patient = 0, True, False
+
+
+received = Received()
+
+
+def install() -> None:
+    """Handle the signals that ask to end."""
+    for number in QUIT:
+        signal.signal(number, receive)
+
+
+def receive(number: int, frame: FrameType | None) -> None:
+    """The handler."""
+    if number == signal.SIGALRM and received.first:
+        return  # asked already
+    if received.first or received.loading:
+        end(number)
+    received.first = number
+    if not received.patient:
+        raise Interrupted(told())
+
+
+def end(number: int) -> None:
+    """Leave at once, with all processes that this one started."""
+    if "multiprocessing" in sys.modules:
+        from multiprocessing import active_children  # late: nothing may load before this module
+
+        for child in active_children():
+            child.kill()
+    os._exit(code_of(number))
+
+
+def code_of(number: int) -> int:
+    """The exit code after a signal."""
+    return RESUMABLE if number == signal.SIGALRM else 128 + number
+
+
+def told() -> str:
+    """What has arrived, in words."""
+    if received.first == signal.SIGALRM:
+        return "the time given by --max-seconds is over"
+    return f"{signal.Signals(received.first).name} was received"
+
+
+@contextmanager
+def patiently() -> Iterator[Received]:
+    """Within it the first signal only sets ``first``; whoever works looks there between steps."""
+    received.patient = True
+    try:
+        yield received
+    finally:
+        received.patient = False
+    if received.first:  # it came after the last look
+        raise Interrupted(told())
+
+
+@contextmanager
+def alarm(seconds: float | None) -> Iterator[None]:
+    """Within it the end of the time is a signal as the others are."""
+    if seconds is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, receive)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def is_command() -> bool:
+    """Whether this process was started as ``mfpde …`` or ``python -m mfpde …``."""
+    words = sys.orig_argv
+    as_module = ("-m", "mfpde") in zip(words, words[1:], strict=False) and sys.argv[0] == "-m"
+    return as_module or os.path.basename(sys.argv[0]) == "mfpde"
+
+
+if is_command():
+    install()
