@@ -1,6 +1,6 @@
 """The mean-field limit of two-layer networks, solved as a continuity equation on grids."""
 
-import mfpde.signals  # first: on the command line it watches over what takes long to load
+import mfpde.signals  # noqa: F401 first: watches over what takes the command line long to load
 from mfpde.comparison import compare, order
 from mfpde.errors import InvalidInput, MassEscaped, NotEnoughMemory, NumericalStop
 from mfpde.fitting import fit_grid

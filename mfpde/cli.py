@@ -1,48 +1,50 @@
 """The command line: ``mfpde run`` solves for the density, runs particles, and compares the two.
 
 Exit codes: 0 done, 2 bad arguments or input, 3 numerical stop, 4 a result is in the way, 5 storage,
-130 and 143 interrupted. An error is one paragraph on standard error.
+75 out of time, 130 and 143 interrupted; after the last three the same command goes on. An error is
+one paragraph on standard error.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde.errors import InvalidInput, MfpdeError, NumericalStop
-from mfpde.experiment import METHODS, Plan, asked_of, computed, gradient_flow
-from mfpde.loop.solver import check_steppable
-from mfpde.problems.activations import ACTIVATIONS
-from mfpde.problems.data import motorcycle, read_csv
-from mfpde.problems.losses import LOSSES
-from mfpde.report import Outcome, findings, new_folder, next_free, write
+from mfpde import inspection, results, signals
+from mfpde.errors import InvalidInput, MfpdeError, NumericalStop, Stopped
+from mfpde.experiment import METHODS, Plan, asked_of, computed, gradient_flow, settle
+from mfpde.loop.box import grid_on
+from mfpde.question import MOVING, Question, widths_of
+from mfpde.report import Outcome, findings, write
 from mfpde.report.findings import Samples
 
-MOVING = {name: sigma for name, sigma in ACTIVATIONS.items() if sigma.slope is not None}
-CELLS = {1: 64, 2: 64, 3: 64, 4: 24}  # along every axis, by their number
 DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
 PROBES = 512  # particles that look for the horizon
-MOST_PARTICLES = 10**7
 MOST_SEEDS = 1000
-LATEST = 1e6  # horizon that may be asked for
 MOST_WORKERS = 8
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SEVERAL = ("--x", "--particles")  # options that take several values
+Seconds = Annotated[
+    float | None,
+    typer.Option(help="Stop after this time, with exit code 75; the same command goes on."),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,13 +53,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 say = typer.echo
-T = TypeVar("T")
 
 
 def main() -> None:
     """The entry point."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    app(spread(sys.argv[1:]))
+    signals.install(loading=False)
+    try:
+        app(spread(sys.argv[1:]))
+    except signals.Interrupted:
+        sys.exit(signals.exit_code())
 
 
 def tell_version(asked: bool) -> None:
@@ -99,6 +103,8 @@ def explained() -> Iterator[None]:
     """Turns every error that explains itself into its paragraph and its exit code."""
     try:
         yield
+    except Stopped as stop:
+        refuse(str(stop), signals.exit_code())
     except MfpdeError as error:
         refuse(str(error), error.exit_code)
     except pr.InvalidInput as error:
@@ -117,80 +123,7 @@ def refuse(paragraph: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-# The question -------------------------------------------------------------------------------------
-
-
-def samples_of(path: Path | None, x: Sequence[str], y: str | None, loss: mf.Loss) -> Samples:
-    """The columns ``x`` and ``y`` of a file, or the bundled data, standardised.
-
-    Targets of a loss that takes labels (logistic: −1 and +1) stay as they are.
-    """
-    labels = bool(loss.labels)
-    if path is None and (x or y):
-        fix = "mfpde run DATA.csv --x COL --y COL"
-        raise InvalidInput("--x and --y name columns, but of no file", "", fix)
-    if path is None:
-        x, y = ["times_ms"], "accel_g"
-        return findings.standardised("motorcycle", *motorcycle(), x, y, labels)
-    if not (x and y):
-        fix = "--x COL for every input and --y COL for the target"
-        raise InvalidInput(f"which columns of {path}?", "", fix)
-    return findings.standardised(path.stem, *read_csv(path, x, y), x, y, labels)
-
-
-def posed(
-    samples: Samples, activation: str, loss: mf.Loss, ridge: float, entropy: float, bias: bool
-) -> mf.Problem:
-    """The two-layer network on the samples, started from standard normal neurons."""
-    problem = mf.two_layer(
-        samples.x,
-        samples.y,
-        activation=one_of("activation", activation, MOVING),
-        loss=loss,
-        penalty=mf.ridge(ridge) if ridge else None,
-        entropy=entropy,
-        bias=bias,
-    )
-    if problem.dimension not in CELLS:
-        raise InvalidInput(
-            f"a neuron has {problem.dimension} coordinates: {', '.join(problem.coords)}",
-            f"a density is kept on at most {max(CELLS)}",
-            "at most two columns --x, or three with --no-bias",
-        )
-    return problem
-
-
-def one_of(option: str, chosen: str, known: Mapping[str, T]) -> T:
-    """The entry of a table, or an error that lists its names."""
-    if chosen not in known:
-        raise InvalidInput(f"--{option} {chosen}", "", f"one of {', '.join(known)}")
-    return known[chosen]
-
-
-def widths_of(words: Sequence[str]) -> tuple[int, ...]:
-    """Whole numbers, increasing, from words that hold one or several."""
-    numerals = re.split(r"[,\s]+", " ".join(words).strip(", "))
-    whole = all(re.fullmatch(r"0*[1-9]\d{0,8}", numeral) for numeral in numerals)
-    if not whole or max(map(int, numerals)) > MOST_PARTICLES:
-        raise InvalidInput(
-            f"--particles {' '.join(words)}",
-            f"up to {MOST_PARTICLES:,} particles are compared with a density",
-            "whole numbers, as in --particles 100 1000",
-        )
-    return tuple(sorted({int(numeral) for numeral in numerals}))
-
-
-def cells_of(problem: mf.Problem, asked: int | None) -> int:
-    """Cells along every axis; refused here, before anything is computed, where no grid has them."""
-    cells = CELLS[problem.dimension] if asked is None else asked
-    mf.Grid(**dict.fromkeys(problem.coords, mf.uniform(-1, 1, cells)))
-    return cells
-
-
-def check_horizon(asked: float | None) -> None:
-    """Raise InvalidInput for a time at which no run ends."""
-    if asked is not None and not 0 < asked <= LATEST:
-        raise InvalidInput(f"--horizon {asked}", "", f"a time above 0, at most {LATEST:g}")
+# The computation ----------------------------------------------------------------------------------
 
 
 def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
@@ -205,13 +138,57 @@ def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
     return DOUBLINGS[-1], "the cap; the risk may still fall by 1 % per doubling of time"
 
 
-def show(pairs: Mapping[str, str]) -> None:
-    """Names and values on standard output."""
-    for name, value in pairs.items():
-        say(f"  {name:<10} {value}")
+def planned(
+    question: Question,
+    samples: Samples,
+    problem: mf.Problem,
+    cells: Mapping[str, int],
+    executor: Executor,
+    folder: Path,
+) -> Plan:
+    """Horizon and box are found once: who goes on reads them."""
+
+    def plan(grid: mf.Grid, end: float, why: str, widened: int = 0) -> Plan:
+        widths, seeds = question.particles, question.seeds
+        return Plan(samples, problem, question.method, grid, end, why, widths, seeds, widened)
+
+    found = results.chosen_in(folder)
+    if found is not None:
+        grid = grid_on(problem, found["box"], found["cells"])
+        return plan(grid, found["horizon"], found["why"], found["widened"])
+    end, why = executor.submit(horizon_of, problem, question.horizon).result()
+    first = plan(executor.submit(mf.fit_grid, problem, cells, end).result(), end, why)
+    settle(first, folder)
+    return first
 
 
-# The computation ----------------------------------------------------------------------------------
+class Sheltered(SpawnProcess):
+    """A process that Ctrl-C does not reach: it ends with this one, which decides when."""
+
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Shelter(SpawnContext):
+    """Starts such processes."""
+
+    Process = Sheltered
+
+
+def end_with_parent() -> None:
+    """In a worker: outlive the process that started it by nothing."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 @contextmanager
@@ -219,12 +196,8 @@ def workers(jobs: int) -> Iterator[Executor]:
     """Processes of one BLAS thread each: results do not depend on how many cores there are."""
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))  # read when a process loads NumPy
-    executor = ProcessPoolExecutor(
-        min(jobs, os.cpu_count() or 1, MOST_WORKERS),
-        multiprocessing.get_context("spawn"),
-        initializer=signal.signal,  # Ctrl-C ends a worker at once and without a word
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )
+    count = min(jobs, os.cpu_count() or 1, MOST_WORKERS)
+    executor = ProcessPoolExecutor(count, Shelter(), initializer=end_with_parent)
     try:
         yield executor
     except BaseException:
@@ -237,7 +210,65 @@ def workers(jobs: int) -> Iterator[Executor]:
         os.environ.update(before)
 
 
-# The command --------------------------------------------------------------------------------------
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Says of whatever stops a run on the way how to go on."""
+    again = f"{folder}; mfpde resume {folder} goes on, bit for bit"
+    try:
+        yield
+    except signals.Interrupted as stop:
+        raise Stopped("stopped", str(stop), kept=again) from None
+    except Stopped as stop:
+        stop.kept = again
+        raise
+    except NumericalStop as stop:
+        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {folder / 'density'}")
+        raise
+
+
+def answer(question: Question, out: Path | None, max_seconds: float | None) -> None:
+    """Everything that a question asks for, into a folder, from wherever it was left."""
+    started = time.perf_counter()
+    if max_seconds is not None and not 0 < max_seconds < math.inf:
+        raise InvalidInput(f"--max-seconds {max_seconds}", "", "a time above 0")
+    samples, problem, cells = question.posed()
+    folder = out or results.next_free(samples.name)
+    record = question.record()
+    if results.is_finished(folder, record):
+        say(f"{folder} holds the answer: {folder / 'report.html'}")
+        return
+    jobs = len(question.particles) * question.seeds + 1
+    with (
+        signals.alarm(max_seconds),
+        workers(jobs) as executor,
+        results.opened(folder, record),
+        resumable(folder),
+    ):
+        say(f"mfpde {mf.__version__}: density and particles, into {folder}")
+        plan = planned(question, samples, problem, cells, executor, folder)
+        show_pairs(asked_of(plan))
+        outcome = computed(plan, executor, folder, show_pairs)
+        show_found(outcome)
+        with results.room(folder) as room:
+            write(outcome, room)
+    say(f"\n{folder / 'report.html'} after {time.perf_counter() - started:.1f} s")
+
+
+def show_pairs(pairs: Mapping[str, str]) -> None:
+    """Names and values on standard output."""
+    for name, value in pairs.items():
+        say(f"  {name:<10} {value}")
+
+
+def show_found(outcome: Outcome) -> None:
+    """What was found, on standard output."""
+    say(f"\n{textwrap.fill(findings.summary(outcome.run, outcome.gaps), 96)}\n")
+    say(findings.aligned(*findings.gap_table(outcome.gaps)))
+    took = ", ".join(f"{what} {seconds:.1f}" for what, seconds in outcome.seconds.items())
+    say(f"\nseconds: {took}")
+
+
+# The commands -------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -266,38 +297,60 @@ def run(
     ] = 8,
     bias: Annotated[bool, typer.Option(help="Whether neurons have a bias.")] = True,
     out: Annotated[
-        Path | None, typer.Option(help="New folder for the results.  [runs/NAME-1, -2, ...]")
+        Path | None,
+        typer.Option(help="Folder for the results; where some are, go on.  [runs/NAME-1, -2, ...]"),
     ] = None,
+    max_seconds: Seconds = None,
 ) -> None:
     """Solve for the density of neurons that fits DATA, run particles, and compare the two.
 
     Without DATA: the bundled motorcycle accident data. Inputs and target are standardised.
     """
-    started = time.perf_counter()
     with explained():
-        chosen_loss = one_of("loss", loss, LOSSES)
-        samples = samples_of(data, x or (), y, chosen_loss)
-        problem = posed(samples, activation, chosen_loss, ridge, entropy, bias)
-        check_steppable(problem, one_of("method", method, METHODS)())
-        widths = widths_of(particles or ["100 1000 10000"])
-        counts = cells_of(problem, cells)
-        check_horizon(horizon)
-        folder = Path(os.path.normpath(out)) if out else next_free(samples.name)
-        with new_folder(folder) as room, workers(len(widths) * seeds + 1) as executor:
-            say(f"mfpde {mf.__version__}: density and particles, into {folder}")
-            end, why = executor.submit(horizon_of, problem, horizon).result()
-            grid = executor.submit(mf.fit_grid, problem, counts, end).result()
-            plan = Plan(samples, problem, method, grid, end, why, widths, seeds)
-            show(asked_of(plan))
-            outcome = computed(plan, executor, folder.with_name(folder.name + "-stopped"), show)
-            show_found(outcome)
-            write(outcome, room)
-        say(f"\n{folder / 'report.html'} after {time.perf_counter() - started:.1f} s")
+        question = Question(
+            data="" if data is None else str(data),
+            x=tuple(x or ()),
+            y=y or "",
+            activation=activation,
+            loss=loss,
+            ridge=ridge,
+            entropy=entropy,
+            bias=bias,
+            method=method,
+            cells=cells,
+            horizon=horizon,
+            particles=widths_of(particles or ["100 1000 10000"]),
+            seeds=seeds,
+        )
+        answer(question, Path(os.path.normpath(out)) if out else None, max_seconds)
 
 
-def show_found(outcome: Outcome) -> None:
-    """What was found, on standard output."""
-    say(f"\n{textwrap.fill(findings.summary(outcome.run, outcome.gaps), 96)}\n")
-    say(findings.aligned(*findings.gap_table(outcome.gaps)))
-    took = ", ".join(f"{what} {seconds:.1f}" for what, seconds in outcome.seconds.items())
-    say(f"\nseconds: {took}")
+Folder = Annotated[Path, typer.Argument(metavar="DIR")]
+
+
+@app.command()
+def resume(folder: Folder, max_seconds: Seconds = None) -> None:
+    """Go on with what ``mfpde run`` left in DIR: the same results, bit for bit."""
+    with explained():
+        place = Path(os.path.normpath(folder))
+        answer(Question.recorded(results.plan_in(place)), place, max_seconds)
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """What DIR holds: a density run, a particle run, or the results of ``mfpde run``."""
+    with explained():
+        show_pairs(inspection.shown(folder))
+
+
+@app.command()
+def check(folder: Folder) -> None:
+    """Compare every file in DIR with its hash; exit code 5 names one that changed or went."""
+    with explained():
+        say(inspection.verified(folder))
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, threads, memory, disk: what a report of trouble should tell."""
+    show_pairs(inspection.machine())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 import time
@@ -18,12 +17,16 @@ import xarray as xr
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde.errors import MassEscaped, NumericalStop
+from mfpde import results
+from mfpde.errors import MassEscaped, Stopped
 from mfpde.loop.box import grid_on
+from mfpde.loop.guards import State
+from mfpde.loop.progress import chosen
 from mfpde.measures import as_measure
 from mfpde.problems.problem import Array
 from mfpde.report import Outcome, findings
 from mfpde.report.findings import Samples
+from mfpde.signals import patiently, told
 
 METHODS: dict[str, Callable[[], mf.Method]] = {
     "semi_lagrangian": mf.semi_lagrangian,
@@ -42,7 +45,10 @@ Tell = Callable[[Mapping[str, str]], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be computed; ``why`` says where the horizon comes from."""
+    """What will be computed.
+
+    ``why`` says where the horizon comes from, ``widened`` how often the box was.
+    """
 
     samples: Samples
     problem: mf.Problem
@@ -52,6 +58,7 @@ class Plan:
     why: str
     widths: tuple[int, ...]
     seeds: int
+    widened: int = 0
 
     @property
     def times(self) -> Array:
@@ -88,9 +95,19 @@ def asked_of(plan: Plan) -> dict[str, str]:
     }
 
 
-def density_of(plan: Plan) -> xr.Dataset:
-    """The density on the plan's grid."""
-    return mf.solve(plan.problem, plan.grid, METHODS[plan.method](), plan.times)
+def density_of(plan: Plan, folder: Path) -> xr.Dataset:
+    """The density on the plan's grid, kept in a folder; a signal ends it after the step in hand."""
+    line = chosen(None)
+    with patiently() as received:
+
+        def show(state: State, end: float) -> None:
+            line(state, end)
+            if received.first and state.t < end:
+                raise Stopped(f"stopped at t = {state.t:.6g} of {end:.6g}", told())
+
+        method = METHODS[plan.method]()
+        run = mf.solve(plan.problem, plan.grid, method, plan.times, to=folder, progress=show)
+    return run.load()
 
 
 def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
@@ -104,32 +121,31 @@ def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
         return pr.run(problem, cloud, pr.Descent(span / math.ceil(span / LONGEST_STEP)), times)
 
 
-def solved(
-    plan: Plan, executor: Executor, kept: Path, boxes: int, tell: Tell
-) -> tuple[Plan, xr.Dataset]:
-    """The density, in up to ``boxes`` wider boxes where mass escapes, and the plan with the last.
-
-    When it stops for good, the run so far goes to the folder ``kept``.
-    """
+def solved(plan: Plan, folder: Path, tell: Tell) -> tuple[Plan, xr.Dataset]:
+    """The density, in a few wider boxes where mass escapes, and the plan with the last."""
     try:
-        return plan, executor.submit(density_of, plan).result()
-    except NumericalStop as stop:
-        if isinstance(stop, MassEscaped) and boxes:
-            cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
-            wider = replace(plan, grid=grid_on(plan.problem, stop.box, cells))
-            tell({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
-            return solved(wider, executor, kept, boxes - 1, tell)
-        free = next(p for p in numbered(kept) if not p.exists())
-        mf.store(free).write(stop.last)
-        stop.keep(f"the density until t = {float(stop.last.time[-1]):.4g} in {free}")
-        raise
+        return plan, density_of(plan, folder / results.DENSITY)
+    except MassEscaped as stop:
+        if plan.widened == WIDER_BOXES:
+            raise
+        cells = dict(zip(plan.grid.coords, plan.grid.shape, strict=True))
+        grid = grid_on(plan.problem, stop.box, cells)
+        wider = replace(plan, grid=grid, widened=plan.widened + 1)
+        tell({"again": f"{stop.what}; now {asked_of(wider)['box']}"})
+        settle(wider, folder)
+    return solved(wider, folder, tell)
 
 
-def numbered(folder: Path) -> Iterator[Path]:
-    """The folder, and then the folder with -2, -3, … behind its name."""
-    yield folder
-    for number in itertools.count(2):
-        yield folder.with_name(f"{folder.name}-{number}")
+def settle(plan: Plan, folder: Path) -> None:
+    """Record what was chosen on the way to a plan, for those who go on."""
+    results.choose(
+        folder,
+        horizon=plan.horizon,
+        why=plan.why,
+        box=plan.grid.box,
+        cells=dict(zip(plan.grid.coords, plan.grid.shape, strict=True)),
+        widened=plan.widened,
+    )
 
 
 def moved(
@@ -154,17 +170,17 @@ def counted(flows: Iterable[T], total: int) -> Iterator[T]:
         yield flow
 
 
-def computed(plan: Plan, executor: Executor, kept: Path, tell: Tell) -> Outcome:
+def computed(plan: Plan, executor: Executor, folder: Path, tell: Tell) -> Outcome:
     """Density, particles and gaps.
 
     Args:
         plan: what to compute.
         executor: where; results do not depend on its workers.
-        kept: the folder for the density so far, should it stop for good.
+        folder: where the density is kept.
         tell: called with names and values when the plan changes under way.
     """
     clock = [time.perf_counter()]
-    plan, run = solved(plan, executor, kept, WIDER_BOXES, tell)
+    plan, run = solved(plan, folder, tell)
     clock.append(time.perf_counter())
     flows, own = moved(plan, run, executor)
     clock.append(time.perf_counter())

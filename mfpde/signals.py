@@ -26,18 +26,19 @@ class Received:
 
     Attributes:
         first: the first signal; 0 before.
-        loading: whether modules are still being imported.
+        loading: whether the command is still being imported.
         patient: whether a step is in hand that looks at ``first`` when it is done.
     """
 
-    first, loading, patient = 0, True, False
+    first, loading, patient = 0, False, False
 
 
 received = Received()
 
 
-def install() -> None:
+def install(loading: bool) -> None:
     """Handle the signals that ask to end."""
+    received.loading = loading
     for number in QUIT:
         signal.signal(number, receive)
 
@@ -66,6 +67,11 @@ def end(number: int) -> None:
 def code_of(number: int) -> int:
     """The exit code after a signal."""
     return RESUMABLE if number == signal.SIGALRM else 128 + number
+
+
+def exit_code() -> int:
+    """The exit code of a process that stops on the way."""
+    return code_of(received.first) if received.first else RESUMABLE
 
 
 def told() -> str:
@@ -105,9 +111,9 @@ def alarm(seconds: float | None) -> Iterator[None]:
 def is_command() -> bool:
     """Whether this process was started as ``mfpde …`` or ``python -m mfpde …``."""
     words = sys.orig_argv
-    as_module = ("-m", "mfpde") in zip(words, words[1:], strict=False) and sys.argv[0] == "-m"
+    as_module = sys.argv[0] == "-m" and words[words.index("-m") + 1] == "mfpde"
     return as_module or os.path.basename(sys.argv[0]) == "mfpde"
 
 
 if is_command():
-    install()
+    install(loading=True)

@@ -17,6 +17,7 @@ OURS = ("mfpde", "particle_ref")
 # Everyone may import mfpde.errors and mfpde.version.
 ALL = {"problems", "grids", "kernels", "flows", "methods", "loop", "measures", "comparison"}
 ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "experiment", "data"}
+ALL |= {"signals", "results", "question", "inspection"}
 MEASURES = (
     {"problems", "grids", "flows", "measures", "comparison", "prediction"},
     {"numpy", "scipy", "xarray", "ot"},
@@ -45,6 +46,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "accessor": (ANY, ARRAYS),
     "cli": (ANY | {"particle_ref"}, ARRAYS | {"typer", "rich"}),
     "experiment": (ANY | {"particle_ref"}, ARRAYS),
+    "question": (ANY, ARRAYS),
+    "results": ({"loop"}, set()),
+    "inspection": (ANY, ARRAYS | {"numba", "threadpoolctl"}),
+    "signals": (set(), set()),  # loaded before anything that takes long
     "__main__": ({"cli"}, set()),
     "mfpde": (ALL, set()),
     "particle_ref": (set(), {"numpy", "scipy", "numba", "xarray", "ot", "threadpoolctl"}),

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from mfpde.errors import AlreadyExists
-from mfpde.loop.store import store, write_dataset
+from mfpde.loop.store import write_dataset
 from mfpde.problems.problem import Problem
 from mfpde.report import figures
 from mfpde.report.findings import Samples, fitted, found_in, gap_table, spread_of, summary
@@ -57,12 +52,11 @@ class Outcome:
 
 
 def write(outcome: Outcome, folder: Path) -> None:
-    """Everything into an existing folder: what was computed, and what it shows.
+    """All but the density into an existing folder: what was computed, and what it shows.
 
-    density/ (for ``mfpde.load``), flows/*.zarr (positions at the drawn times), comparison.zarr and
+    flows/*.zarr (positions at the drawn times), comparison.zarr and
     its last time as comparison.csv, summary.json, figures/*.pdf and *.png, report.html.
     """
-    store(folder / "density").write(outcome.run)
     for m, flows in outcome.flows.items():
         write_flows(folder / "flows" / f"m{m}.zarr", flows, outcome.shown)
     write_flows(folder / "flows" / "own_cells.zarr", [outcome.own], outcome.shown)
@@ -127,37 +121,3 @@ def provenance(outcome: Outcome) -> dict[str, str]:
         "in lighter cells, and is left out here and in distances between measures",
         "time taken": ", ".join(f"{what} {s:.1f} s" for what, s in outcome.seconds.items()),
     }
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to write to, which takes its place ``path`` when all is written, or vanishes."""
-    if os.path.lexists(path):  # a link that leads nowhere is in the way too
-        raise AlreadyExists(f"{path} exists", "a result is never overwritten", "another --out")
-    beside = path.with_name(path.name + ".unfinished")
-    missing = [parent for parent in beside.parents if not parent.exists()]
-    try:
-        beside.mkdir(parents=True)
-    except FileExistsError:
-        raise AlreadyExists(
-            f"{beside} exists",
-            "another run writes there, or was killed while it did",
-            "wait for it, or remove that folder",
-        ) from None
-    try:
-        yield beside
-        beside.rename(path)
-    except BaseException:
-        shutil.rmtree(beside)
-        for parent in missing:
-            parent.rmdir()
-        raise
-
-
-def next_free(name: str) -> Path:
-    """The first of runs/NAME-1, -2, … that nobody has taken."""
-    for number in itertools.count(1):
-        path = Path("runs") / f"{name}-{number}"
-        if not (path.exists() or path.with_name(path.name + ".unfinished").exists()):
-            return path
-    raise AssertionError("numbers do not end")
