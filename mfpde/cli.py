@@ -105,6 +105,8 @@ def explained() -> Iterator[None]:
         yield
     except Stopped as stop:
         refuse(str(stop), signals.exit_code())
+    except signals.Interrupted as stop:
+        refuse(f"stopped: {stop}", signals.exit_code())
     except MfpdeError as error:
         refuse(str(error), error.exit_code)
     except pr.InvalidInput as error:
@@ -202,7 +204,7 @@ def workers(jobs: int) -> Iterator[Executor]:
         yield executor
     except BaseException:
         for worker in multiprocessing.active_children():
-            worker.terminate()
+            worker.kill()
         raise
     finally:
         executor.shutdown(cancel_futures=True)
@@ -217,7 +219,7 @@ def resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except signals.Interrupted as stop:
-        raise Stopped("stopped", str(stop), kept=again) from None
+        raise Stopped("stopped between steps", str(stop), kept=again) from None
     except Stopped as stop:
         stop.kept = again
         raise
