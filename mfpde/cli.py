@@ -40,6 +40,7 @@ PROBES = 512  # particles that look for the horizon
 MOST_SEEDS = 1000
 MOST_WORKERS = 8
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+UNTOLD = "ignore:resource_tracker:UserWarning"  # that it tidies up after a process ended at once
 SEVERAL = ("--x", "--particles")  # options that take several values
 Seconds = Annotated[
     float | None,
@@ -198,6 +199,8 @@ def workers(jobs: int) -> Iterator[Executor]:
     """Processes of one BLAS thread each: results do not depend on how many cores there are."""
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))  # read when a process loads NumPy
+    quiet = [before.get("PYTHONWARNINGS", ""), UNTOLD]
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
     count = min(jobs, os.cpu_count() or 1, MOST_WORKERS)
     executor = ProcessPoolExecutor(count, Shelter(), initializer=end_with_parent)
     try:

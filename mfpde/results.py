@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mfpde.errors import AlreadyExists, InvalidInput
+from mfpde.errors import AlreadyExists, InvalidInput, Stopped
 from mfpde.loop.files import TEMPORARY, damaged, digest, locked, make_all, replace, sealed, unsealed
 from mfpde.loop.identity import differences
 from mfpde.loop.reading import DONE, MANIFEST
@@ -86,6 +86,8 @@ def opened(folder: Path, plan: Mapping[str, Any]) -> Iterator[None]:
                 replace(folder / PLAN, sealed(dict(plan)))
             clear(folder)
             yield
+        except Stopped:
+            raise
         except Exception:
             if missing and not (folder / DENSITY / MANIFEST).exists():
                 shutil.rmtree(folder)
