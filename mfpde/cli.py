@@ -169,6 +169,7 @@ class Sheltered(SpawnProcess):
     """A process that Ctrl-C does not reach: it ends with this one, which decides when."""
 
     def start(self) -> None:
+        """Begin, with Ctrl-C held back for good."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             super().start()
@@ -245,9 +246,9 @@ def answer(question: Question, out: Path | None, max_seconds: float | None) -> N
     jobs = len(question.particles) * question.seeds + 1
     with (
         signals.alarm(max_seconds),
-        workers(jobs) as executor,
         results.opened(folder, record),
         resumable(folder),
+        workers(jobs) as executor,
     ):
         say(f"mfpde {mf.__version__}: density and particles, into {folder}")
         plan = planned(question, samples, problem, cells, executor, folder)

@@ -57,7 +57,8 @@ def is_finished(folder: Path, plan: Mapping[str, Any]) -> bool:
         return False
     if not (folder / PLAN).is_file():
         just_begun = {LOCK, PLAN + TEMPORARY}  # by a process that came no further
-        if not folder.is_dir() or {path.name for path in folder.iterdir()} - just_begun:
+        inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if not inside or inside - just_begun:
             fix = "another --out, or move it"
             raise AlreadyExists(f"{folder} exists", "a result is never overwritten", fix)
         return False

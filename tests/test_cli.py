@@ -1,9 +1,11 @@
-"""The command line: what it refuses and how, what it writes, and that it writes all or nothing."""
+"""The command line: what it refuses and how, what it writes, and that it goes on where it was left.
+
+What signals do is in tests/faults/test_signals.py.
+"""
 
 import csv
 import json
-import os
-import signal
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +21,8 @@ from typer.testing import CliRunner, Result
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde import cli, experiment
+from mfpde import cli, experiment, question
+from mfpde.loop.files import locked
 from mfpde.measures import as_measure
 
 SMALL = ["--cells", "12", "--particles", "5 20", "--seeds", "2", "--no-bias", "--horizon", "0.4"]
@@ -50,8 +53,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def command(*words: str) -> Result:
+    return CliRunner().invoke(cli.app, cli.spread(words))
+
+
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.app, cli.spread(["run", *arguments]))
+    return command("run", *arguments)
 
 
 def refused(result: Result, code: int, *words: str) -> None:
@@ -126,19 +133,50 @@ def test_a_result_in_the_way_is_left_alone(here):
     (here / "out" / "note").write_text("mine")
     for out in ("out", ".", "/"):
         refused(call("--out", out, *SMALL), 4, f"{out} exists")
-    (here / "new.unfinished").mkdir()
-    refused(call("--out", "new", *SMALL), 4, "another run writes there")
     assert (here / "out" / "note").read_text() == "mine"
-    assert sorted(p.name for p in here.iterdir()) == ["new.unfinished", "out"]
+    assert [p.name for p in here.iterdir()] == ["out"]
 
 
-def test_no_room_on_the_disk_is_told_and_leaves_nothing(here, monkeypatch):
+def left(folder: Path) -> set[str]:
+    """Names of what a question left in its folder."""
+    return {p.name for p in folder.iterdir()}
+
+
+BEGUN = {".lock", "plan.json", "chosen.json", "density"}
+
+
+def test_another_question_and_a_second_writer_are_refused(here, monkeypatch):
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: (folder / "done").touch())
+    assert call("--out", "out", *SMALL).exit_code == 0
+    refused(call("--out", "out", *SMALL, "--seeds", "3"), 4, "out exists", "seeds: 2, now 3")
+    again = call("--out", "out", *SMALL)
+    assert "holds the answer" in again.stdout
+    assert again.exit_code == 0
+    (here / "out" / "DONE").unlink()
+    with locked(here / "out" / ".lock"):
+        refused(call("--out", "out", *SMALL), 4, "another process")
+
+
+def test_no_room_on_the_disk_is_told_and_keeps_the_density(here, monkeypatch):
     def full(outcome: object, folder: Path) -> None:
         (folder / "half").write_text("...")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli, "write", full)
-    refused(call("--out", "deep/out", *SMALL), 5, "No space left")
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "write", full)
+        refused(call("--out", "deep/out", *SMALL), 5, "No space left")
+    assert left(here / "deep" / "out") == BEGUN
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: (folder / "done").touch())
+    assert command("resume", "deep/out").exit_code == 0
+    assert left(here / "deep" / "out") == BEGUN | {"done", "DONE"}
+
+
+def test_what_comes_to_nothing_leaves_nothing(here, monkeypatch):
+    def refuse(*arguments: object) -> None:
+        raise mf.InvalidInput("no grid holds that")
+
+    monkeypatch.setattr(mf, "fit_grid", refuse)
+    refused(call("--out", "deep/out", *SMALL), 2, "no grid holds that")
     assert not list(here.iterdir())
 
 
@@ -147,8 +185,8 @@ def test_a_numerical_stop_of_particles_has_its_paragraph(here, monkeypatch):
         raise pr.NumericalStop("a position is not finite", "the flow blew up")
 
     monkeypatch.setattr(experiment, "flow_of", stop)
-    refused(call(*SMALL), 3, "a position is not finite", "because  the flow blew up")
-    assert not list(here.iterdir())
+    refused(call("--out", "out", *SMALL), 3, "a position is not finite", "the flow blew up")
+    assert left(here / "out") == BEGUN
 
 
 # Boxes that leak --------------------------------------------------------------------------------
@@ -171,6 +209,7 @@ def test_a_leaking_box_is_widened(here, monkeypatch):
     assert 1 <= result.stdout.count("again") <= experiment.WIDER_BOXES
     assert "MassEscaped" in result.stdout
     run = written[0].run
+    assert run.identical(mf.load(next(here.glob("runs/*/density"))))
     assert run.a.attrs["low"] < -5.2
     assert float(run.escaped[-1]) <= 1e-6
     assert run.sizes["a"] == 24
@@ -179,9 +218,10 @@ def test_a_leaking_box_is_widened(here, monkeypatch):
 def test_a_box_that_leaks_for_good_is_a_stop_that_keeps_the_run(here, monkeypatch):
     monkeypatch.setattr(mf, "fit_grid", tight)
     monkeypatch.setattr(experiment, "WIDER_BOXES", 0)
-    refused(call("--out", "out", *LEAKY), 3, "MassEscaped", "the density until t =", "out-stopped")
-    assert [p.name for p in here.iterdir()] == ["out-stopped"]
-    kept = mf.load("out-stopped")
+    for _ in range(2):  # who goes on comes to the same end
+        refused(call("--out", "out", *LEAKY), 3, "MassEscaped", "until t =", "in out/density")
+    assert left(here / "out") == BEGUN
+    kept = mf.load("out/density")
     assert 0 < float(kept.time[-1]) < 6
     assert float(kept.mass[-1]) == pytest.approx(1, abs=1e-5)
 
@@ -214,7 +254,7 @@ def test_the_folder_is_whole(result):
     assert {p.name for p in folder.parent.iterdir()} == {"<i>sine.csv", "out"}
     assert {p.name for p in folder.iterdir()} == {
         "density", "flows", "comparison.zarr", "comparison.csv", "summary.json", "figures",
-        "report.html",
+        "report.html", "plan.json", "chosen.json", ".lock", "DONE",
     }  # fmt: skip
     assert {p.name for p in (folder / "figures").iterdir()} == {
         f"{name}.{form}"
@@ -277,6 +317,91 @@ def test_without_out_the_next_free_number_is_taken(here, monkeypatch):
     assert sorted(p.name for p in (here / "runs").iterdir()) == ["motorcycle-1", "motorcycle-2"]
 
 
+# What is stored ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(result, tmp_path) -> Path:
+    """A copy of the whole run."""
+    return Path(shutil.copytree(result[0], tmp_path / "copy"))
+
+
+def flow_in(folder: Path) -> Path:
+    """A particle run that was stopped after two of four snapshots."""
+    problem = mf.two_layer([0.0, 1.0], [0.0, 1.0])
+    cloud, times = pr.sample(problem, 7), [0, 0.1, 0.2, 0.3]
+    for _ in range(2):
+        with pytest.raises(pr.Stopped):
+            pr.run(problem, cloud, pr.Descent(0.1), times, mf.store(folder), max_seconds=1e-12)
+    return folder
+
+
+def test_show_says_what_there_is(stored, tmp_path):
+    run = mf.load(stored / "density")
+    energy = f"energy     {float(run.energy[0]):.6g} -> {float(run.energy[-1]):.6g}"
+    for folder, words in {
+        stored: ("mfpde run", "x time $ <b>", "seeds 2", "21 of 21 committed, finished", energy),
+        stored / "density": ("mean-field density run", "muscl", "12", "from 0 to 0.4", energy),
+        flow_in(tmp_path / "flow"): (
+            "particle_ref",
+            "Descent",
+            "particles  7",
+            "2 of 4",
+            "not fin",
+        ),
+    }.items():
+        shown = command("show", str(folder))
+        assert shown.exit_code == 0, shown.stderr
+        assert all(word in shown.stdout for word in words), shown.stdout
+
+
+def test_check_names_what_changed(stored, tmp_path):
+    for folder in (stored, stored / "density", flow_in(tmp_path / "flow")):
+        checked = command("check", str(folder))
+        assert (checked.exit_code, checked.stderr) == (0, "")
+        assert "as written" in checked.stdout
+    for file in (
+        "report.html", "comparison.zarr/time/c/0", "flows/m20.zarr/zarr.json", "plan.json", "DONE",
+        "density/out.zarr/rho/3.0.0", "density/checkpoint.previous", "density/checkpoint",
+    ):  # fmt: skip
+        path = stored / file
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        refused(command("check", str(stored)), 5, str(path))
+        path.unlink()
+        if file not in ("plan.json", "DONE", "density/checkpoint.previous"):
+            refused(command("check", str(stored)), 5, str(path))
+        path.write_bytes(data)
+    assert command("check", str(stored)).exit_code == 0
+
+
+def test_folders_of_others_are_refused(stored, tmp_path):
+    for word in ("show", "check", "resume"):
+        refused(command(word, str(tmp_path)), 2, str(tmp_path), "plan.json")
+    refused(command("resume", str(stored / "density")), 2, "call solve again from your script")
+
+
+def test_data_that_changed_do_not_go_on(here, monkeypatch):
+    Path("data.csv").write_text("x,y\n1,2\n2,4\n3,5\n")
+    monkeypatch.setattr(cli, "write", lambda outcome, folder: None)
+    assert call("data.csv", "--x", "x", "--y", "y", "--out", "out", *SMALL).exit_code == 0
+    Path("data.csv").write_text("x,y\n1,2\n2,4\n3,6\n")
+    refused(command("resume", "out"), 4, "data: data.csv of hash")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_limits_that_are_no_time(here, seconds):
+    refused(call("--max-seconds", seconds, *SMALL), 2, "--max-seconds")
+    assert not list(here.iterdir())
+
+
+def test_doctor():
+    found = command("doctor")
+    assert found.exit_code == 0
+    for word in ("mfpde ", "numpy ", "BLAS ", "GiB available", "GiB free", "loops"):
+        assert word in found.stdout
+
+
 # The plan ---------------------------------------------------------------------------------------
 
 
@@ -303,31 +428,10 @@ def test_options_take_several_values(tmp_path):
     ]  # fmt: skip
     words = ["run", "--x", "a", str(file), "--y", "c"]
     assert cli.spread(words) == words
-    assert cli.widths_of(["100", "20,10", " 5 100"]) == (5, 10, 20, 100)
+    assert question.widths_of(["100", "20,10", " 5 100"]) == (5, 10, 20, 100)
 
 
 # The process ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_and_says_so_by_its_code(sent, tmp_path):
-    code = "from mfpde.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-uc", code, "run", "--out", "out", "--no-bias", "--cells", "256"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "particles" in line and "seeds" in line:  # the plan is told, the density on its way
-            break
-    os.kill(process.pid, sent)
-    _, errors = process.communicate()
-    assert process.returncode == 128 + sent
-    assert not errors
-    assert not list(tmp_path.iterdir())
 
 
 def test_help_is_light():
