@@ -66,13 +66,19 @@ def where(state: State, flow: WassersteinFlow, index: int) -> str:
 
 
 def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
-    """A density that is not finite or below zero; a shorter step may cure it."""
+    """A density or an account that is not finite, or below zero; a shorter step may cure it."""
     lowest, field = float(np.min(state.rho)), state.field  # NaN if any cell is NaN
-    numbers = [np.sum(state.rho), np.sum(field.response), field.energy, field.stiffness]
+    accounts = [state.carried, state.dissipated]
+    with np.errstate(invalid="ignore", over="ignore"):  # inf − inf, which is what is looked for
+        sums = [np.sum(state.rho), np.sum(field.response)]
+    numbers = [*sums, field.energy, field.stiffness, *accounts]
     if not np.isfinite(numbers).all():
-        bad = int(np.argmin(np.isfinite(state.rho) & np.isfinite(field.potential)))
+        sound = np.isfinite(state.rho)
+        if sound.all():  # one bad cell spoils all of V: rho is asked first
+            sound = np.isfinite(field.potential)
+        name = "rho or V" if np.isfinite(accounts).all() else "the energy of what left"
         return NonFinite(
-            f"NonFinite: rho or V is not a number at {where(state, flow, bad)}",
+            f"NonFinite: {name} is not a number at {where(state, flow, int(np.argmin(sound)))}",
             f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is no number",
             "check phi and the loss at large neurons; a smaller box; a smaller cfl",
         )

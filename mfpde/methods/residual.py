@@ -72,6 +72,8 @@ class Drive:
     def integrated(self, dt: float, f: Array) -> Array:
         """The same for any loss."""
         n = len(f)
+        if not np.isfinite(f).all():
+            return np.full(n, np.nan)  # the loop refuses the step
 
         def rates(_: float, state: Array) -> Array:
             slope = self.loss.slope(state[:n])
@@ -81,7 +83,7 @@ class Drive:
         start = np.concatenate([f, np.zeros(n)])
         path = solve_ivp(rates, (0.0, dt), start, method="DOP853", rtol=1e-12, atol=1e-14)
         if not path.success:
-            return np.full(n, np.nan)  # the loop refuses the step
+            return np.full(n, np.nan)
         return path.y[n:, -1]
 
 
