@@ -43,7 +43,9 @@ class Drive:
     decay: float = 0.0
 
     def over(self, dt: float, f: Array) -> Array:
-        """S after dt, starting from f; dt may be negative."""
+        """S after dt, starting from f; dt may be negative. NaN, which the loop refuses, of NaN."""
+        if not (np.isfinite(f).all() and np.isfinite(self.rate)):
+            return np.full_like(f, np.nan)
         return self.summed(dt, f) if self.loss.loss is square else self.integrated(dt, f)
 
     def summed(self, dt: float, f: Array) -> Array:
@@ -72,19 +74,20 @@ class Drive:
     def integrated(self, dt: float, f: Array) -> Array:
         """The same for any loss."""
         n = len(f)
-        if not np.isfinite(f).all():
-            return np.full(n, np.nan)  # the loop refuses the step
 
         def rates(_: float, state: Array) -> Array:
             slope = self.loss.slope(state[:n])
+            if not np.isfinite(slope).all():  # solve_ivp would look for a step for ever
+                raise FloatingPointError
             f_rate = -self.kernel(slope) - self.decay * state[:n]
             return np.concatenate([f_rate, slope - self.decay * state[n:]])
 
         start = np.concatenate([f, np.zeros(n)])
-        path = solve_ivp(rates, (0.0, dt), start, method="DOP853", rtol=1e-12, atol=1e-14)
-        if not path.success:
-            return np.full(n, np.nan)
-        return path.y[n:, -1]
+        try:
+            path = solve_ivp(rates, (0.0, dt), start, method="DOP853", rtol=1e-12, atol=1e-14)
+        except FloatingPointError:
+            return np.full(n, np.nan)  # the loop refuses the step
+        return path.y[n:, -1] if path.success else np.full(n, np.nan)
 
 
 def small(term: Array, total: Array) -> bool:

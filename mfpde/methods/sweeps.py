@@ -158,6 +158,8 @@ class Sweeps:
 
     def move_weight(self, start: Density, k: int, dt: float, slope: Array) -> Density:
         """w_k' = −a ∂_k g − μ_k w_k, the ridge in two halves around the flow of −a ∂_k g."""
+        if not np.isfinite(slope).all():  # there are no feet: the loop refuses the step
+            return replace(start, values=np.full_like(start.values, np.nan))
         axis, mu = self.axes[k], float(self.drift.mu[k])
         half = np.exp(0.5 * mu * dt)
         low, width = axis.low, axis.widths[0]
