@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test check clean
+.PHONY: run test check faults mutants coverage clean
 
 run: $(READY)  ## the main job on the bundled data: density, particles, comparison, report
 	$(BIN)/mfpde run
@@ -16,6 +16,17 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+faults: $(READY)  ## every row of the scorecard in docs/RELIABILITY.md: about half an hour
+	$(BIN)/python tests/faults/scorecard.py
+
+mutants: $(READY)  ## small changes of the sources that tests must see; goes on where it was left
+	$(BIN)/python tests/faults/mutants.py
+
+coverage: $(READY)  ## branches that the tests take, kernels not compiled: slow
+	$(BIN)/python -m pip install --quiet coverage
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --branch --source mfpde,particle_ref -m pytest -q
+	$(BIN)/python -m coverage report
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

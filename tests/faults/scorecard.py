@@ -1,0 +1,417 @@
+"""The scorecard of docs/RELIABILITY.md: every claim, put to the test at its full count.
+
+    python tests/faults/scorecard.py [ROW ...]
+
+Without names all rows are run, in about half an hour. Results are kept in build/scorecard.json and
+the table of the page is made of them, so that rows may be run one by one.
+"""
+
+import io
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from faults import disk, memory, mutants  # noqa: E402
+
+import mfpde as mf  # noqa: E402
+import particle_ref as pr  # noqa: E402
+from mfpde.errors import AlreadyExists, InvalidInput, StorageError  # noqa: E402
+
+PAGE = ROOT / "docs" / "RELIABILITY.md"
+RESULTS = ROOT / "build" / "scorecard.json"
+BEGIN, END = "<!-- scorecard: begin -->", "<!-- scorecard: end -->"
+
+
+class Row(NamedTuple):
+    """One line of the table; ``passed`` is None where nothing was run."""
+
+    claim: str
+    goal: str
+    counts: str
+    passed: bool | None
+    seconds: float
+
+
+def timed(claim: str, goal: str, check: Callable[[], tuple[str, bool | None]]) -> Row:
+    """A row, and how long it took."""
+    begun = time.monotonic()
+    counts, passed = check()
+    return Row(claim, goal, counts, passed, round(time.monotonic() - begun, 1))
+
+
+def passing(where: str, which: str, **environment: str) -> tuple[str, bool]:
+    """Tests of a file that match ``which``, and whether all passed."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{where}"]
+        command += ["-k", which] if which else []
+        subprocess.run(
+            [*command, f"--junitxml={report}"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        suite = ElementTree.parse(report).getroot()[0].attrib
+    wrong, skipped = int(suite["failures"]) + int(suite["errors"]), int(suite["skipped"])
+    ran = int(suite["tests"]) - skipped
+    told = f"{ran - wrong} of {ran} tests" + (f", {skipped} skipped" if skipped else "")
+    return told, wrong == 0 and ran > 0
+
+
+# Killed at any instant ----------------------------------------------------------------------------
+
+KILLS = 100
+LONG_TIMES = np.linspace(0, 2, 81)
+CLOUD = pr.sample(disk.PROBLEM, 400, seed=1)
+LONG = {
+    "density": lambda to: mf.solve(
+        disk.PROBLEM,
+        mf.Grid(a=mf.uniform(-4, 4, 48), w=mf.uniform(-4, 4, 48)),
+        mf.muscl(),
+        LONG_TIMES,
+        to=to,
+        escaped_tolerance=1,
+        progress=False,
+    ),
+    "particles": lambda to: pr.run(
+        disk.PROBLEM, CLOUD, pr.GradientFlow(), LONG_TIMES, to=None if to is None else mf.store(to)
+    ),
+}
+CHILD = """
+import sys
+from faults import scorecard
+print("begins", flush=True)
+scorecard.LONG[sys.argv[1]](sys.argv[2])
+print("ends", flush=True)
+"""
+
+
+def killed(name: str, folder: Path, after: float) -> bool:
+    """Start a run in a process of its own and kill it; whether it had not ended by itself."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, name, str(folder)],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(after)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    return child.returncode == -signal.SIGKILL
+
+
+def kills() -> Row:
+    """Half of the runs are densities, half particles; instants are uniform over a run's length."""
+
+    def check() -> tuple[str, bool]:
+        rng, right, within = np.random.default_rng(11), 0, 0
+        for name, run in LONG.items():
+            truth = disk.bits(run(None))
+            with tempfile.TemporaryDirectory() as folder:
+                length = lasting(lambda: run(Path(folder) / "run"))  # noqa: B023
+            for _ in range(KILLS // 2):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "run"
+                    within += killed(name, path, float(rng.uniform(0, length)))
+                    whole = disk.bits(run(path)) == truth
+                    right += whole and disk.leftovers(path) == [] and (path / "DONE").exists()
+        told = f"{right} of {KILLS} bitwise; {within} killed before their end"
+        return told, right == KILLS
+
+    return timed("kill -9 at a random instant, density and particles", "100 resume bitwise", check)
+
+
+def lasting(run: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    begun = time.monotonic()
+    run()
+    return time.monotonic() - begun
+
+
+# The rows that are tests --------------------------------------------------------------------------
+
+
+def crashes() -> Row:
+    """Every operation on files of small runs, with all that was not forced to disk lost too."""
+    return timed(
+        "a stop at every write, fsync, rename, unlink, mkdir; what was not forced is lost",
+        "all resume bitwise",
+        lambda: passing("faults/test_store.py", "crash", MFPDE_FAULTS="0"),
+    )
+
+
+def refusals() -> Row:
+    """Every operation again."""
+    return timed(
+        "no space and I/O error at every operation",
+        "exit code 5, committed snapshots readable, resume bitwise",
+        lambda: passing("faults/test_store.py", "refuses", MFPDE_FAULTS="0"),
+    )
+
+
+def spoiling() -> Row:
+    """Every file of finished and interrupted runs, several times; each chunk deleted."""
+    return timed(
+        "bit flips and truncations of every file, each chunk deleted",
+        "none silent, the file named",
+        lambda: passing("faults/test_store.py", "spoiled or lost", MFPDE_FAULTS="5"),
+    )
+
+
+def signals() -> Row:
+    """SIGINT, SIGTERM and limits in time."""
+    claim, goal = "20 SIGINT, 20 SIGTERM, 10 limits in time", "exit code, no traceback, bitwise"
+    if not (ROOT / "tests/faults/test_signals.py").exists():
+        return Row(claim, goal, "not run", None, 0.0)
+    return timed(claim, goal, lambda: passing("faults/test_signals.py", "", MFPDE_FAULTS="20"))
+
+
+WRITERS = 40
+
+
+def writers() -> Row:
+    """Second writers, other runs, foreign folders: refused, and not a byte changed."""
+
+    def check() -> tuple[str, bool]:
+        refused = 0
+        for k in range(WRITERS):
+            with tempfile.TemporaryDirectory() as above:
+                folder = Path(above) / "run"
+                refused += WAYS[k % len(WAYS)](folder, k)
+        return f"{refused} of {WRITERS} refused, nothing changed", refused == WRITERS
+
+    return timed("second writers and existing folders", "40 refusals, nothing changed", check)
+
+
+def unchanged(folder: Path, call: Callable[[], object], error: type[Exception]) -> bool:
+    """Whether a call is refused and leaves every file as it is."""
+    before = disk.everything(folder)
+    try:
+        call()
+    except error:
+        return disk.everything(folder) == before
+    return False
+
+
+SMALL = disk.density(mf.upwind())
+
+
+def second_writer(folder: Path, k: int) -> bool:
+    """While another process holds the lock of a run that stopped somewhere."""
+    with suppress(disk.Crash), disk.failing(at=100 + k):
+        SMALL(folder)
+    with (folder / ".lock").open() as lock:
+        holder = subprocess.Popen(["flock", "--exclusive", "--no-fork", lock.name, "sleep", "60"])
+        wait_for_lock(lock.name)
+        try:
+            return unchanged(folder, lambda: SMALL(folder), AlreadyExists)
+        finally:
+            holder.kill()
+            holder.wait()
+
+
+def wait_for_lock(name: str) -> None:
+    """Until someone holds it."""
+    while subprocess.run(["flock", "--nonblock", name, "true"], check=False).returncode == 0:
+        time.sleep(0.01)
+
+
+def foreign_folder(folder: Path, k: int) -> bool:
+    """A folder of someone else's."""
+    folder.mkdir()
+    (folder / f"notes{k}.txt").write_text("mine")
+    return unchanged(folder, lambda: SMALL(folder), AlreadyExists)
+
+
+def another_run(folder: Path, k: int) -> bool:
+    """A finished run by another method."""
+    SMALL(folder)
+    other = disk.density(mf.upwind(cfl=0.1 + 0.01 * k))
+    return unchanged(folder, lambda: other(folder), InvalidInput)
+
+
+def foreign_manifest(folder: Path, k: int) -> bool:
+    """A manifest that is not ours."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text(f'{{"name": {k}}}')
+    return unchanged(folder, lambda: SMALL(folder), StorageError)
+
+
+WAYS = (second_writer, foreign_folder, another_run, foreign_manifest)
+
+
+def malformed() -> Row:
+    """Generated files and arguments, and those of the table."""
+    return timed(
+        "200 malformed CSVs and argument lists",
+        "one paragraph naming the place, exit code 2, nothing written",
+        lambda: passing("faults/test_csv.py", "", MALFORMED_CALLS="200"),
+    )
+
+
+def invalid() -> Row:
+    """Every entry point."""
+    return timed(
+        "40 invalid inputs to solve, run, compare and the rest",
+        "typed errors or documented results",
+        lambda: passing("faults/test_inputs.py", ""),
+    )
+
+
+def blowups() -> Row:
+    """Planted in a chosen step."""
+    return timed(
+        "20 forced blow-ups",
+        "stopped in that step, nothing non-finite or negative stored, last checkpoint good",
+        lambda: passing("faults/test_blowups.py", "", MFPDE_FAULTS="0"),
+    )
+
+
+def random_problems() -> Row:
+    """Steps of random problems."""
+    return timed(
+        "200 random problems × 200 steps",
+        "mass to 1e-12, sign, energy; 100 each for both symmetries",
+        lambda: passing("faults/test_random_problems.py", "", MFPDE_FAULTS="0"),
+    )
+
+
+# The rows that are measurements -------------------------------------------------------------------
+
+
+def forecasts() -> Row:
+    """One process a run."""
+
+    def check() -> tuple[str, bool]:
+        with redirect_stdout(io.StringIO()) as told:
+            missed = memory.table(full=True)
+        direct = sum(line.startswith("direct") for line in told.getvalue().splitlines())
+        count = len(memory.cases(full=True))
+        within = f"{count - missed} of {count} as promised, {direct} of them to 35 %"
+        return f"{within} (sparse factorisations)", missed == 0
+
+    return timed("forecast against measured peak of memory", "within 15 %", check)
+
+
+def mutation() -> Row:
+    """What ``make mutants`` found."""
+    claim, goal = "mutants of numerics and store", "at least 80 % killed"
+    found = mutants.results()
+    if not found:
+        return Row(claim, goal, "not run", None, 0.0)
+    dead = sum(not one["survived"] for one in found)
+    told = f"{dead} of a random sample of {len(found)} killed ({dead / len(found):.0%})"
+    return Row(claim, goal, f"{told}; {found[-1]['of']} in all", dead >= 0.8 * len(found), 0.0)
+
+
+REPEATS, SNAPSHOTS, BETWEEN = 5, 10, 100
+
+
+def price() -> Row:
+    """The same run with and without a folder, in turns; medians, after one of each."""
+
+    def check() -> tuple[str, bool]:
+        grid = mf.Grid(a=mf.uniform(-5, 5, 256), w=mf.uniform(-5, 5, 256))
+
+        def run(times: object, to: Path | None = None) -> int:
+            return mf.solve(
+                disk.PROBLEM, grid, mf.muscl(), times, to=to, escaped_tolerance=1, progress=False
+            ).attrs["steps"]
+
+        horizon = 1.0 * SNAPSHOTS * BETWEEN / run([0.0, 1.0])
+        times = np.linspace(0, horizon, SNAPSHOTS + 1)
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(REPEATS + 1):
+            for stored, seconds in taken.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    to = Path(folder) / "run" if stored else None
+                    begun = time.monotonic()
+                    steps = run(times, to)
+                    seconds.append(time.monotonic() - begun)
+        with_, without = (statistics.median(taken[stored][1:]) for stored in (True, False))
+        more = with_ / without - 1
+        told = (
+            f"{more:+.1%} ({without:.2f} s -> {with_:.2f} s): {steps} steps, {SNAPSHOTS} intervals"
+        )
+        return f"{told}, medians of {REPEATS} in turns", more <= 0.05
+
+    return timed("price of safety at 256², a snapshot every 100 steps", "at most 5 %", check)
+
+
+ROWS: dict[str, Callable[[], Row]] = {
+    row.__name__: row
+    for row in (
+        kills, crashes, refusals, spoiling, signals, writers, malformed, invalid, blowups,
+        random_problems, forecasts, mutation, price,
+    )
+}  # fmt: skip
+
+
+# The page -----------------------------------------------------------------------------------------
+
+
+def table(rows: dict[str, Row]) -> str:
+    """The rows that were run, as Markdown."""
+    lines = ["| claim | goal | found | | s |", "|---|---|---|---|---|"]
+    for name in ROWS:
+        row = rows.get(name)
+        if row is None:
+            lines.append(f"| {name} | | not run | – | |")
+            continue
+        mark = {True: "holds", False: "**fails**", None: "–"}[row.passed]
+        lines.append(f"| {row.claim} | {row.goal} | {row.counts} | {mark} | {row.seconds:.0f} |")
+    return "\n".join(lines + survivors())
+
+
+def survivors() -> list[str]:
+    """Mutants that no test saw."""
+    alive = [one for one in mutants.results() if one["survived"]]
+    if not alive:
+        return []
+    return ["", "Mutants that survived:", ""] + [
+        f"- `{one['file']}`, `{re.sub('`', '', str(one['change']))}`" for one in alive
+    ]
+
+
+def written(rows: dict[str, Row]) -> None:
+    """The table, between its marks."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Run rows, keep what they found, write the page; 1 if one fails."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    rows = {name: Row(*row) for name, row in known.items()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    for name in names or ROWS:
+        rows[name] = ROWS[name]()
+        print(name, *rows[name][2:], flush=True)
+        RESULTS.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        written(rows)
+    return int(any(rows[name].passed is False for name in names or ROWS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
