@@ -32,6 +32,7 @@ from faults import disk, memory, mutants  # noqa: E402
 import mfpde as mf  # noqa: E402
 import particle_ref as pr  # noqa: E402
 from mfpde.errors import AlreadyExists, InvalidInput, StorageError  # noqa: E402
+from mfpde.loop import solver  # noqa: E402
 
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 RESULTS = ROOT / "build" / "scorecard.json"
@@ -148,6 +149,9 @@ def lasting(run: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
+SMALL = disk.density(mf.upwind())
+
+
 # The rows that are tests --------------------------------------------------------------------------
 
 
@@ -167,6 +171,57 @@ def refusals() -> Row:
         "exit code 5, committed snapshots readable, resume bitwise",
         lambda: passing("faults/test_store.py", "refuses", MFPDE_FAULTS="0"),
     )
+
+
+FULL_DISKS = 8
+FILLED = "from faults import scorecard; scorecard.filled()"
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]  # may mount without being root
+PAGE_BYTES = 4096
+
+
+def full_disks() -> Row:
+    """File systems in memory of several sizes, on which the run does not fit."""
+    claim, goal = "8 sizes of a small full file system", "exit code 5, readable, resume bitwise"
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        return Row(claim, goal, "skipped: no file system may be mounted here", None, 0.0)
+
+    def check() -> tuple[str, bool]:
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        with tempfile.TemporaryDirectory() as folder:
+            SMALL(Path(folder) / "run")
+            sizes = [len(data) for data in disk.everything(Path(folder)).values()]
+            whole = sum(-(-size // PAGE_BYTES) for size in sizes)
+            good = 0
+            for share in np.linspace(0.05, 0.95, FULL_DISKS):
+                room = f"size={max(1, int(share * whole)) * PAGE_BYTES}"
+                mount = f'mount -t tmpfs -o {room} none "$1" && exec "$2" -c "$3" "$1"'
+                child = subprocess.run(
+                    [*NAMESPACE, "sh", "-c", mount, "sh", folder, sys.executable, FILLED],
+                    env=os.environ | {"PYTHONPATH": path},
+                    check=False,
+                )
+                good += child.returncode == 0
+        return f"{good} of {FULL_DISKS} as they should be", good == FULL_DISKS
+
+    return timed(claim, goal, check)
+
+
+def filled() -> None:
+    """In a process whose argument is a file system without room: refused, then given room."""
+    solver.check_disk = lambda told: None  # there was room when the run began
+    place = Path(sys.argv[1])
+    folder, truth = place / "run", disk.bits(SMALL(None))
+    try:
+        SMALL(folder)
+    except StorageError as refusal:
+        assert refusal.exit_code == 5
+    else:
+        raise AssertionError("the disk was not full")
+    if (folder / "COMMIT").exists():
+        disk.bits(mf.load(folder))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+    assert disk.bits(SMALL(folder)) == truth
+    assert disk.leftovers(folder) == []
 
 
 def spoiling() -> Row:
@@ -211,9 +266,6 @@ def unchanged(folder: Path, call: Callable[[], object], error: type[Exception]) 
     except error:
         return disk.everything(folder) == before
     return False
-
-
-SMALL = disk.density(mf.upwind())
 
 
 def second_writer(folder: Path, k: int) -> bool:
@@ -361,7 +413,7 @@ def price() -> Row:
 ROWS: dict[str, Callable[[], Row]] = {
     row.__name__: row
     for row in (
-        kills, crashes, refusals, spoiling, signals, writers, malformed, invalid, blowups,
+        kills, crashes, refusals, full_disks, spoiling, signals, writers, malformed, invalid, blowups,
         random_problems, forecasts, mutation, price,
     )
 }  # fmt: skip
