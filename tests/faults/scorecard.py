@@ -408,8 +408,8 @@ def price() -> Row:
 ROWS: dict[str, Callable[[], Row]] = {
     row.__name__: row
     for row in (
-        kills, crashes, refusals, full_disks, spoiling, signals, writers, malformed, invalid, blowups,
-        random_problems, forecasts, mutation, price,
+        kills, crashes, refusals, full_disks, spoiling, signals, writers, malformed, invalid,
+        blowups, random_problems, forecasts, mutation, price,
     )
 }  # fmt: skip
 
