@@ -224,7 +224,7 @@ def filled() -> None:
 def spoiling() -> Row:
     """Every file of finished and interrupted runs, several times; each chunk deleted."""
     return timed(
-        "bit flips and truncations of every file, each chunk deleted",
+        "5 bit flips or truncations of every file, each chunk deleted",
         "none silent, the file named",
         lambda: passing("faults/test_store.py", "spoiled or lost", MFPDE_FAULTS="5"),
     )
@@ -373,7 +373,7 @@ def mutation() -> Row:
     return Row(claim, goal, f"{told}; {found[-1]['of']} in all", dead >= 0.8 * len(found), 0.0)
 
 
-REPEATS, SNAPSHOTS, BETWEEN = 5, 10, 100
+REPEATS, BETWEEN, HORIZON = 5, 100, 8.0
 
 
 def price() -> Row:
@@ -387,8 +387,8 @@ def price() -> Row:
                 disk.PROBLEM, grid, mf.muscl(), times, to=to, escaped_tolerance=1, progress=False
             ).attrs["steps"]
 
-        horizon = 1.0 * SNAPSHOTS * BETWEEN / run([0.0, 1.0])
-        times = np.linspace(0, horizon, SNAPSHOTS + 1)
+        intervals = max(1, round(run([0.0, HORIZON]) / BETWEEN))
+        times = np.linspace(0, HORIZON, intervals + 1)
         taken: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(REPEATS + 1):
             for stored, seconds in taken.items():
@@ -399,7 +399,7 @@ def price() -> Row:
                     seconds.append(time.monotonic() - begun)
         with_, without = (statistics.median(taken[stored][1:]) for stored in (True, False))
         more = with_ / without - 1
-        told = f"{more:+.1%} ({without:.2f} s -> {with_:.2f} s) over {steps} steps and {SNAPSHOTS} "
+        told = f"{more:+.1%} ({without:.2f} s -> {with_:.2f} s) over {steps} steps and {intervals} "
         return f"{told}intervals, medians of {REPEATS} in turns", more <= 0.05
 
     return timed("price of safety at 256², a snapshot every 100 steps", "at most 5 %", check)
