@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,22 +76,35 @@ def write_forced(path: Path, data: bytes) -> None:
 
 
 def write_all(root: Path, files: Mapping[str, bytes]) -> None:
-    """Files by their names below ``root``, each of them there as a whole or not at all."""
+    """Files by their names below ``root``, each of them there as a whole or not at all.
+
+    All are written before the first is waited for: the disk takes them together.
+    """
     paths = {root / name: data for name, data in files.items()}
     folders = sorted({path.parent for path in paths})
     for folder in folders:
         make_all(folder)
-    for path, data in paths.items():
-        place(path, data)
+    with ExitStack() as held:
+        written = [held.enter_context(open(beside(path), "wb", buffering=0)) for path in paths]
+        for file, data in zip(written, paths.values(), strict=True):
+            put(file, data)
+        for file in written:
+            force(file.fileno())
+    for path in paths:
+        rename(beside(path), path)
     for folder in folders:
         force_names(folder)
 
 
 def place(path: Path, data: bytes) -> None:
     """A file's content under its name; the name itself may not be on disk yet."""
-    beside = path.with_name(path.name + TEMPORARY)
-    write_forced(beside, data)
-    rename(beside, path)
+    write_forced(beside(path), data)
+    rename(beside(path), path)
+
+
+def beside(path: Path) -> Path:
+    """Where a file's new content waits for its name."""
+    return path.with_name(path.name + TEMPORARY)
 
 
 def remove_all(paths: Sequence[Path]) -> None:

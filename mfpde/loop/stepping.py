@@ -71,7 +71,7 @@ class Loop:
 
     def trouble(self, before: State, after: State, error: float, dt: float) -> NumericalStop | None:
         """What is wrong with a step that a shorter one may cure."""
-        if math.isinf(error):
+        if not math.isfinite(error):
             return step_refused(before, self.method, dt)
         return unsound(after, self.flow, self.method, dt) or broken_promise(
             before, after, self.scale, self.method, dt

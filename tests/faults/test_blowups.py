@@ -154,6 +154,7 @@ METHODS = {
     "NaN dissipated": Blowup(said(dissipated=np.nan), NonFinite, EXACT),
     "dissipated what it did not": Blowup(said(dissipated=1.0), EnergyMismatch, EXACT),
     "a step that is never made": Blowup(said(error=np.inf), StepRefused),
+    "an error that is NaN": Blowup(said(error=np.nan), StepRefused),
     "steps of length NaN": Blowup(lambda dt: np.nan, NumericalStop, kind=LateLength),
     "steps of length 0": Blowup(lambda dt: 0.0, NumericalStop, kind=LateLength),
 }
