@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arguments import check_flag, numbers, shown
 from mfpde.errors import InvalidInput
 from mfpde.measures import (
     as_measure,
@@ -20,7 +21,6 @@ from mfpde.measures import (
     sliced_w2_each,
 )
 from mfpde.measures.measure import check_dataset, check_real
-from mfpde.problems.arguments import check_flag, numbers, shown
 
 Array = NDArray[np.float64]
 Measure = tuple[Array, Array]

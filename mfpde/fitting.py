@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.grids.axis import checked_cells
 from mfpde.grids.grid import Grid
@@ -14,7 +15,6 @@ from mfpde.loop.solver import evolved
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.step import Method
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem

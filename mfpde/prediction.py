@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from mfpde.arguments import finite_array, numbers, shown
 from mfpde.errors import InvalidInput
 from mfpde.measures import as_measure, coordinates
 from mfpde.problems.activations import Activation
-from mfpde.problems.arguments import finite_array, numbers, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem, with_bias
 from mfpde.problems.two_layer import ridge_functions

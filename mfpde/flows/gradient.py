@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
+from mfpde.flows.quadrature import CENTRES
 from mfpde.grids.grid import Grid, tensor_points
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
 BLOCK = 2**22  # numbers in one block of features
 TINY = 1e-150
+
+
+def takes_gradient(
+    problem: Problem | KernelProblem, quadrature: int, walls: Collection[str]
+) -> bool:
+    """Whether a dissipation is made of ∇V itself: of high order, λ = 0, and no wall stops it."""
+    free = "closed" not in walls and problem.entropy == 0
+    return quadrature > CENTRES and free and has_smooth_gradient(problem)
 
 
 def has_smooth_gradient(problem: Problem | KernelProblem) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from mfpde.flows.agreement import resolved_walls
-from mfpde.flows.gradient import has_smooth_gradient, squared_gradient
+from mfpde.flows.gradient import squared_gradient, takes_gradient
 from mfpde.flows.initial import cell_averages
 from mfpde.flows.interaction import Observation, interaction_of
 from mfpde.flows.quadrature import CENTRES, point_values
@@ -84,11 +84,7 @@ class WassersteinFlow:
         self.start, self.outside = cell_averages(problem.initial, grid)
         self.penalty = problem.penalty.value(grid.points()).reshape(grid.shape)
         self.penalty_masses = self.penalty * self.volumes
-        self.takes_gradients = (
-            quadrature > CENTRES
-            and has_smooth_gradient(problem)
-            and "closed" not in self.walls.values()
-        )
+        self.takes_gradient = takes_gradient(problem, quadrature, self.walls.values())
         self.interaction = interaction_of(problem, grid, tuple(self.walls.values()))
         self.external = self.penalty + self.interaction.fixed
         self.entropy = problem.entropy
@@ -128,7 +124,7 @@ class WassersteinFlow:
         """
         if self.entropy > 0:
             return self.entropic_dissipation(rho, field)
-        if self.takes_gradients:
+        if self.takes_gradient:
             squares = squared_gradient(self.problem, self.grid, field.response)  # type: ignore[arg-type]
             return float(np.vdot(squares * self.volumes, self.point_values(rho)))
         total = 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 
 Array = NDArray[np.float64]
@@ -161,11 +161,11 @@ def stretched(
     middle = (0.0 if lo < 0 < hi else 0.5 * (lo + hi)) if focus is None else number(focus)
     if not lo <= middle <= hi:
         raise InvalidInput(
-            f"focus = {short(focus)} lies outside [{lo}, {hi}]", fix="a point of the box"
+            f"focus = {shown(focus)} lies outside [{lo}, {hi}]", fix="a point of the box"
         )
     if not 1 < number(ratio) <= WIDEST:
         raise InvalidInput(
-            f"ratio = {short(ratio)}",
+            f"ratio = {shown(ratio)}",
             "it is widest over narrowest cell",
             f"1 < ratio <= {WIDEST:g}",
         )
@@ -183,7 +183,7 @@ def checked_ends(lo: float, hi: float, cells: int) -> tuple[float, float, int]:
     low, high = number(lo), number(hi)
     if not -FARTHEST <= low < high <= FARTHEST:
         raise InvalidInput(
-            f"an axis from {short(lo)} to {short(hi)}",
+            f"an axis from {shown(lo)} to {shown(hi)}",
             f"ends are finite, lo < hi, and within {FARTHEST:g} of 0",
             "mf.uniform(-6, 6, 128)",
         )
@@ -195,33 +195,17 @@ def checked_cells(cells: Any) -> int:
     count = number(cells)
     if not (FEWEST_CELLS <= count <= MOST_CELLS and count == int(count)):
         raise InvalidInput(
-            f"cells = {short(cells)}",
+            f"cells = {shown(cells)}",
             f"an axis has at least {FEWEST_CELLS} whole cells, and at most {MOST_CELLS}",
             "cells=128",
         )
     return int(count)
 
 
-def short(value: object) -> str:
-    """A value in few characters, for a message."""
-    return reprlib.repr(value)
-
-
-def number(value: Any) -> float:
-    """``value`` as a float; nan, which fails every comparison, where it is not one real number."""
-    several = isinstance(value, np.ndarray) and value.ndim > 0
-    if several or isinstance(value, str | bytes | np.complexfloating | np.datetime64):
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return np.nan
-
-
 def checked_walls(walls: str | None) -> str:
     """The name of the walls; None is "default"."""
     if walls is not None and not (isinstance(walls, str) and walls in ("closed", "open")):
-        raise InvalidInput(f"walls = {short(walls)}", fix='walls="closed" or walls="open"')
+        raise InvalidInput(f"walls = {shown(walls)}", fix='walls="closed" or walls="open"')
     return walls or "default"
 
 

@@ -17,17 +17,16 @@ from typing import get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mfpde.arguments import shown
 from mfpde.errors import InvalidInput, NotEnoughMemory, StorageError
 from mfpde.flows.agreement import resolved_walls
-from mfpde.flows.gradient import has_smooth_gradient
-from mfpde.flows.quadrature import CENTRES
+from mfpde.flows.gradient import takes_gradient
 from mfpde.flows.table import BLOCK, KEPT
 from mfpde.grids.axis import FEWEST_CELLS
 from mfpde.grids.grid import Grid
 from mfpde.loop.machine import available_memory, free_disk
 from mfpde.loop.record import Keep
 from mfpde.methods.step import Method
-from mfpde.problems.arguments import shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
@@ -114,7 +113,8 @@ def forecast(
         raise InvalidInput(f"keep = {shown(keep)}", fix=f"one of {get_args(Keep)}")
     snapshots = np.size(times)
     density = snapshots if keep == "density" and to is None else 0
-    smooth = takes_gradients(problem, grid, method)
+    walls = resolved_walls(problem, grid).values()
+    smooth = takes_gradient(problem, method.quadrature, walls)
 
     def memory(shape: Shape) -> int:
         return round(NUMBER * peak(problem, shape, method, density, smooth))
@@ -155,13 +155,6 @@ def check_disk(told: Forecast) -> None:
             f"{size(told.free)} are free, of which {SPARE:.0%} are left over",
             f'another folder, fewer times, keep="marginals"; {cells_of(told.largest)} cells fit',
         )
-
-
-def takes_gradients(problem: Problem | KernelProblem, grid: Grid, method: Method) -> bool:
-    """Whether dissipations take ∇V itself; see ``WassersteinFlow``."""
-    walls = resolved_walls(problem, grid).values()
-    smooth = has_smooth_gradient(problem) and problem.entropy == 0
-    return method.quadrature > CENTRES and smooth and "closed" not in walls
 
 
 def peak(

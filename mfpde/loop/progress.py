@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput, Stopped
 from mfpde.loop.guards import State
-from mfpde.problems.arguments import number, shown
 
 Progress = Callable[[State, float], None]
 

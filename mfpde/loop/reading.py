@@ -7,13 +7,13 @@ from pathlib import Path
 
 import xarray as xr
 
+from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.loop.arrays import opened
 from mfpde.loop.files import damaged, reported, unsealed
 from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.ledger import Ledger
 from mfpde.loop.trust import check_metadata, check_names
-from mfpde.problems.arguments import shown
 
 MANIFEST, DATA, DONE = "manifest.json", "out.zarr", "DONE"
 LONGEST_NAME = 200  # bytes of a folder's name

@@ -11,11 +11,11 @@ import numpy as np
 import scipy
 import xarray as xr
 
+from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import State
 from mfpde.methods.step import Method
-from mfpde.problems.arguments import shown
 from mfpde.problems.problem import RECORDED
 from mfpde.version import __version__
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from mfpde.arguments import number, numbers, shown
 from mfpde.errors import (
     InvalidInput,
     MassEscaped,
@@ -32,7 +33,6 @@ from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
 from mfpde.methods.step import Method
-from mfpde.problems.arguments import number, numbers, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 

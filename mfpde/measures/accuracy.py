@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.measures.measure import check_dataset, coordinates
-from mfpde.problems.arguments import number, shown
 
 Array = NDArray[np.float64]
 

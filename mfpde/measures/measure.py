@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.quadrature import CENTRES, QUADRATURES, point_values
-from mfpde.problems.arguments import number, shown
 
 Array = NDArray[np.float64]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import FIRST_ORDER
@@ -14,7 +15,6 @@ from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.relaxation import REACH, relaxed
 from mfpde.methods.stages import concluded, stages
 from mfpde.methods.step import Step
-from mfpde.problems.arguments import shown
 from mfpde.problems.problem import Array
 
 Exact = Literal["averaged", "relaxed"] | None

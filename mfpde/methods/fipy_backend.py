@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput, NotAvailable
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.methods.exchange import Exchange
 from mfpde.methods.faces import faces_of
 from mfpde.methods.flux import explicit_limit
 from mfpde.methods.step import Held, Method, Promise, Step
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 

@@ -10,6 +10,7 @@ empties) ≤ ½. Both E and the average lower a convex energy while dt ≤ 1/λ_
 
 from __future__ import annotations
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import MC, MINMOD, VAN_LEER
@@ -18,7 +19,6 @@ from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_o
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.stages import EULER, HEUN, concluded, stages
 from mfpde.methods.step import Method, Step, Stepper, fields
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
 LIMITERS = {"minmod": MINMOD, "mc": MC, "vanleer": VAN_LEER}

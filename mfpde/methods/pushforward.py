@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
@@ -33,7 +34,6 @@ from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.diffusion import diffused
 from mfpde.methods.slopes import Columns, slopes_of
 from mfpde.methods.step import Method, Step, fields
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.penalties import Penalty
 from mfpde.problems.problem import Array
 

@@ -27,7 +27,9 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.special import rel_entr
 
+from mfpde.arguments import check_flag, number, shown
 from mfpde.errors import InvalidInput
+from mfpde.flows.interaction import Observation
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.tiles import WIDTH
 from mfpde.methods.averaged import averaged
@@ -37,7 +39,6 @@ from mfpde.methods.faces import Faces, faces_of
 from mfpde.methods.flux import explicit_limit
 from mfpde.methods.newton import newton
 from mfpde.methods.step import Held, Method, Step
-from mfpde.problems.arguments import check_flag, number, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
@@ -148,19 +149,19 @@ def explicit(dt: float | None, exact: Exact) -> Method:
 
 
 def held_explicitly(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
-    """Areas; rates, and their copies of which the sum is taken."""
+    """Areas and the latest rates; copies of these, of which the sum is taken."""
     cells, D = math.prod(shape), len(shape)
-    return Held(D * cells, (4 * D + 1) * cells + 4 * WIDTH * max(shape))
+    return Held(3 * D * cells, (2 * D + 1) * cells + 4 * WIDTH * max(shape))
 
 
 def held_by_lines(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
-    """Areas; two trials of a step: rates (2 an axis), masses and carried densities (1 each).
+    """Areas; two trials of a step: rates (2 an axis), masses and carried densities (1), the last ρ.
 
     With λ > 0 the dissipation of the one that is left may hold more.
     """
     cells, D = math.prod(shape), len(shape)
-    trials = (7 * D + 4) * cells + 7 * WIDTH * max(shape)
-    judged = (4.1 * D + 13) * cells if problem.entropy > 0 else 0.0
+    trials = (7 * D + 6) * cells + 7 * WIDTH * max(shape)
+    judged = (4.1 * D + 14) * cells if problem.entropy > 0 else 0.0
     return Held(D * cells, max(trials, judged))
 
 
@@ -184,9 +185,16 @@ class Explicit:
 
     def __init__(self, flow: WassersteinFlow, dt: float, exact: Exact) -> None:
         self.flow, self.dt, self.exact, self.faces = flow, dt, exact, faces_of(flow)
+        self.latest: Exchange | None = None
+
+    def rates(self, potential: Array) -> Exchange:
+        """Those of a potential; the step takes the ones that its length was found with."""
+        if self.latest is None or self.latest.potential is not potential:
+            self.latest = Exchange(self.faces, potential, self.flow.entropy)
+        return self.latest
 
     def longest(self, rho: Array, field: Field) -> float:
-        emptying = Exchange(self.faces, field.potential, self.flow.entropy).emptying()
+        emptying = self.rates(field.potential).emptying()
         return min(self.dt, explicit_limit(CFL, emptying, field.stiffness))
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
@@ -196,7 +204,7 @@ class Explicit:
 
     def euler(self, rho: Array, dt: float, potential: Array) -> Step:
         """A step down a potential."""
-        rates = Exchange(self.faces, potential, self.flow.entropy)
+        rates = self.rates(potential)
         masses = rho * self.flow.volumes
         escaped, carried = rates.left(masses, dt, range(rho.ndim))
         gained = dt * rates.applied(masses)
@@ -241,13 +249,11 @@ class Implicit:
 
         def defect(z: Array) -> tuple[Array, Settled]:
             settled = settle(self.flow.potential(z))
-            after = interaction.observe(settled.rho)
-            return z - interaction.mean_response(before, after, self.theta), settled
+            return z - interaction.mean_response(before, settled.seen, self.theta), settled
 
         def derivative(settled: Settled, change: Array) -> Array:
             moved = settled.moved(interaction.exerted(change)) / self.flow.volumes
-            after = interaction.observe(settled.rho)
-            return change - interaction.mean_change(before, after, moved, self.theta)
+            return change - interaction.mean_change(before, settled.seen, moved, self.theta)
 
         found = newton(defect, derivative, before.response, max(self.resting, before.size))
         if found is None:
@@ -268,7 +274,7 @@ class Implicit:
         if self.theta == 0.5:
             return 0.0
         interaction = self.flow.interaction
-        mean = interaction.mean_response(field.seen, interaction.observe(settled.rho))
+        mean = interaction.mean_response(field.seen, settled.seen)
         change = settled.masses[-1] - settled.masses[0]
         return float(np.vdot(interaction.exerted(z - mean), change))
 
@@ -329,10 +335,15 @@ class Settled:
             masses.append(inverse(masses[-1]))
         return cls(flow, rates, dt, parts, inverses, masses)
 
-    @property
+    @cached_property
     def rho(self) -> Array:
         """The density after the step."""
         return self.masses[-1] / self.flow.volumes
+
+    @cached_property
+    def seen(self) -> Observation:
+        """What it shows."""
+        return self.flow.interaction.observe(self.rho)
 
     @cached_property
     def carrying(self) -> list[Array]:

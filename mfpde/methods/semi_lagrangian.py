@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mfpde.arguments import check_flag, number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.table import BLOCK, KEPT
 from mfpde.flows.wasserstein import Field, WassersteinFlow
@@ -24,7 +25,6 @@ from mfpde.grids.grid import Grid
 from mfpde.methods.splitting import strang, suzuki
 from mfpde.methods.step import Held, Method, Step
 from mfpde.methods.sweeps import Density, Sweeps, drift_of, substitute
-from mfpde.problems.arguments import check_flag, number, shown
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 

@@ -9,6 +9,7 @@ while also dt ≤ 2/λ_max(M), M the tangent kernel: R(ρ') − R(ρ) = −dt r�
 
 from __future__ import annotations
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.transport import FIRST_ORDER
@@ -17,7 +18,6 @@ from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_o
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.stages import AT_ONCE
 from mfpde.methods.step import Method, Step, Stepper, fields
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.quadrature import converted
 from mfpde.flows.wasserstein import Field, WassersteinFlow
@@ -32,7 +33,6 @@ from mfpde.methods.donors import Beside, DonorFluxes, booked, empty_faces, flux_
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.stages import SSPRK3
 from mfpde.methods.step import Method, Step, Stepper, fields
-from mfpde.problems.arguments import number, shown
 from mfpde.problems.problem import Array
 
 CONVERSION = 7  # order of the switches across an axis

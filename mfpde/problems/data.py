@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arguments import numbers
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import numbers
 
 Array = NDArray[np.float64]
 Row = tuple[int, list[str]]  # line of the file (from 1), its fields

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mfpde.arguments import Array
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import Array
 from mfpde.problems.geometry import Geometry
 
 Map = Callable[[Array], Array]

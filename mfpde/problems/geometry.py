@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arguments import number
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import number
 
 Kind = Literal["line", "circle", "half_line", "interval"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mfpde.arguments import answer, check_kind, number, shown
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import answer, check_kind, number, shown
 from mfpde.problems.derivatives import check_circles, check_slope
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law, gaussian

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from mfpde.arguments import number, numbers, shown
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import number, numbers, shown
 
 Array = NDArray[np.float64]
 Numbers: TypeAlias = float | tuple[float, ...]  # one for every coordinate, or one for each

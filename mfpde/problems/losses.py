@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from mfpde.arguments import answer, frozen, number, numbers, shown
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import answer, frozen, number, numbers, shown
 from mfpde.problems.derivatives import check_slope
 from mfpde.problems.laws import probabilities
 

@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arguments import number, numbers, shown
 from mfpde.errors import InvalidInput
-from mfpde.problems.arguments import number, numbers, shown
 
 Array = NDArray[np.float64]
 Strengths: TypeAlias = float | tuple[float, ...]  # one for all coordinates, or one for each

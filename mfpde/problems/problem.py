@@ -14,9 +14,7 @@ from keyword import iskeyword
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.errors import InvalidInput
-from mfpde.problems.activations import Activation
-from mfpde.problems.arguments import (
+from mfpde.arguments import (
     answer,
     check_flag,
     check_kind,
@@ -25,6 +23,8 @@ from mfpde.problems.arguments import (
     number,
     shown,
 )
+from mfpde.errors import InvalidInput
+from mfpde.problems.activations import Activation
 from mfpde.problems.derivatives import check_circles, check_slope
 from mfpde.problems.geometry import Geometry, line
 from mfpde.problems.laws import Law, gaussian

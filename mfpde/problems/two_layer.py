@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mfpde.arguments import check_flag, check_kind, finite_array
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation, tanh
-from mfpde.problems.arguments import check_flag, check_kind, finite_array
 from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import Loss, square

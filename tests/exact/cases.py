@@ -152,9 +152,9 @@ def quadratic_neurons(horizon: float) -> Case:
     )
 
 
-def cosine_torus(horizon: float) -> Case:
+def cosine_torus(horizon: float, angle: float = 0.9) -> Case:
     """X4 from the uniform law, five equally spaced inputs standing for all (exactly)."""
-    solution = CosineTorus(target=0.7 * np.exp(0.9j), start=0.0)
+    solution = CosineTorus(target=0.7 * np.exp(1j * angle), start=0.0)
     x = 2 * np.pi * np.arange(5) / 5
     length = 2 * np.pi
 
@@ -166,6 +166,7 @@ def cosine_torus(horizon: float) -> Case:
             ("w",),
             phi=lambda w: np.cos(x - w),
             dphi=lambda w: np.sin(x - w)[:, :, None],
+            d2phi=lambda w: -np.cos(x - w)[:, :, None, None],
             loss=mf.square(seen(solution.target)),
             initial=mf.uniform_box(0.0, length),
             domain={"w": mf.circle(length)},

@@ -12,42 +12,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-from exact.cases import CASES, PLANE_DATA, RIDGE_DATA, Case, gaussian_case, rotation
-from exact.solutions import Array, CosineTorus, Normal, cell_averages, poisson_kernel
+from exact.cases import CASES, PLANE_DATA, RIDGE_DATA, Case, cosine_torus, gaussian_case, rotation
+from exact.solutions import Array, Normal, cell_averages
 from numpy.testing import assert_allclose
 from orders.observed import observed_orders
 
 import mfpde as mf
 import particle_ref as pr
-
-LENGTH = 2 * np.pi
-
-
-def torus(horizon: float = 3.0) -> Case:
-    """X4 with the curvature of its features, from the uniform law."""
-    solution = CosineTorus(target=0.7 * np.exp(0.8j), start=0.0)
-    x = LENGTH * np.arange(5) / 5
-
-    def seen(z: complex) -> Array:
-        return np.real(np.exp(1j * x) * np.conj(z))
-
-    return Case(
-        problem=mf.Problem(
-            ("w",),
-            phi=lambda w: np.cos(x - w),
-            dphi=lambda w: np.sin(x - w)[:, :, None],
-            d2phi=lambda w: -np.cos(x - w)[:, :, None, None],
-            loss=mf.square(seen(solution.target)),
-            initial=mf.uniform_box(0.0, LENGTH),
-            domain={"w": mf.circle(LENGTH)},
-        ),
-        density=lambda t: poisson_kernel(solution.centroids([t])[0]),
-        prediction=lambda t: seen(solution.centroids([t])[0]),
-        box={"w": (0.0, LENGTH)},
-        horizon=horizon,
-        axis=mf.periodic,
-    )
-
 
 PROBLEMS: dict[str, Case] = {
     "X1": rotation(std=0.6, angle=-0.2, half=4.6),
@@ -65,7 +36,7 @@ PROBLEMS: dict[str, Case] = {
         horizon=0.2,
     ),
     "X2": CASES["X2"],
-    "X4": torus(),
+    "X4": cosine_torus(horizon=3.0, angle=0.8),
 }
 NODES = {1: 6, 2: 5, 3: 4}  # of the exact averages, by dimension
 
