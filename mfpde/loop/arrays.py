@@ -31,16 +31,9 @@ class Arrays:
     """
 
     def __init__(self, template: xr.Dataset, length: int) -> None:
-        from zarr.storage import MemoryStore  # late, in this file alone: zarr takes long to load
-
         self.template = template
         over_time = {str(name): v for name, v in template.variables.items() if "time" in v.dims}
-        kept: dict[str, Any] = {}
-        with quietly():
-            spelled(template).to_zarr(
-                MemoryStore(kept), zarr_format=3, consolidated=True, encoding=encoding(template)
-            )
-        self.files = {name: data.to_bytes() for name, data in sorted(kept.items())}
+        self.files = files_of(template)
         self.chunks = {
             name: f"{name}/*" + ".0" * (v.ndim - 1)
             for name, v in over_time.items()
@@ -58,6 +51,16 @@ class Arrays:
             self.files[f"{name}/{ROOT}"] = json.dumps(own).encode()
         self.files[ROOT] = json.dumps(root).encode()
 
+    def finished(self, attrs: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, bytes]:
+        """The files with further attributes and variables: those are written, the others stay."""
+        more = files_of(self.template.assign(last).assign_attrs(attrs)[list(last)])
+        root, added = json.loads(self.files[ROOT]), json.loads(more.pop(ROOT))
+        new = {name: data for name, data in more.items() if name.split("/")[0] in last}
+        arrays = added["consolidated_metadata"]["metadata"]
+        root["attributes"] = added["attributes"]
+        root["consolidated_metadata"]["metadata"] |= {name: arrays[name] for name in last}
+        return self.files | new | {ROOT: json.dumps(root).encode()}
+
     def encoded(self, index: int, row: Row) -> dict[str, bytes]:
         """The chunks of snapshot ``index``, by name."""
         return {
@@ -66,6 +69,18 @@ class Arrays:
             )
             for name, chunk in self.chunks.items()
         }
+
+
+def files_of(dataset: xr.Dataset) -> dict[str, bytes]:
+    """A dataset as zarr, by the names of files."""
+    from zarr.storage import MemoryStore  # late, in this file alone: zarr takes long to load
+
+    kept: dict[str, Any] = {}
+    with quietly():
+        spelled(dataset).to_zarr(
+            MemoryStore(kept), zarr_format=3, consolidated=True, encoding=encoding(dataset)
+        )
+    return {name: data.to_bytes() for name, data in sorted(kept.items())}
 
 
 def compressed(values: np.ndarray) -> bytes:

@@ -1,7 +1,8 @@
 """Files that survive a crash: content is forced to disk before its name is relied on.
 
 Everything that a store does to a disk goes through ``put``, ``force``, ``rename``, ``remove``,
-``make``; between any two of them the machine may stop.
+``make``; between any two of them the machine may stop. Waiting for the disk is what a snapshot
+costs, so what may be forced in any order is forced ``at_once``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from mfpde.errors import AlreadyExists, StorageError
 
 TEMPORARY = ".new"  # behind the name of a file that is being replaced
+MOST_AT_ONCE = 16
+
+Item = TypeVar("Item")
 
 
 class Busy(AlreadyExists):
@@ -60,12 +65,29 @@ def force_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_all(folder: Path) -> None:
-    """Make a folder and those above it, on disk."""
-    missing = [f for f in (folder, *folder.parents) if not f.exists()]
-    for path in reversed(missing):
+def at_once(work: Callable[[Item], None], items: Collection[Item]) -> None:
+    """``work`` on all items, each in a thread: the disk answers many waits as soon as one.
+
+    The threads end here, so that a process may fork at any time.
+    """
+    if items:
+        with ThreadPoolExecutor(min(len(items), MOST_AT_ONCE)) as threads:
+            list(threads.map(work, items))
+
+
+def make_all(*folders: Path) -> None:
+    """Make folders and those above them, on disk."""
+    missing = sorted({path for folder in folders for path in missing_above(folder)})
+    for path in missing:
         make(path)
-        force_names(path.parent)
+    at_once(force_names, {path.parent for path in missing})
+
+
+def missing_above(folder: Path) -> Iterator[Path]:
+    """A folder and those above it, as far as they are not there."""
+    while not folder.exists():
+        yield folder
+        folder = folder.parent
 
 
 def write_forced(path: Path, data: bytes) -> None:
@@ -82,18 +104,22 @@ def write_all(root: Path, files: Mapping[str, bytes]) -> None:
     """
     paths = {root / name: data for name, data in files.items()}
     folders = sorted({path.parent for path in paths})
-    for folder in folders:
-        make_all(folder)
+    make_all(*folders)
     with ExitStack() as held:
         written = [held.enter_context(open(beside(path), "wb", buffering=0)) for path in paths]
         for file, data in zip(written, paths.values(), strict=True):
             put(file, data)
-        for file in written:
-            force(file.fileno())
+        at_once(force, [file.fileno() for file in written])
     for path in paths:
         rename(beside(path), path)
-    for folder in folders:
-        force_names(folder)
+    at_once(force_names, folders)
+
+
+def extend(path: Path, data: bytes) -> None:
+    """More at the end of a file that is on disk already; nobody may rely on it before."""
+    with open(path, "ab", buffering=0) as file:
+        put(file, data)
+        force(file.fileno())
 
 
 def place(path: Path, data: bytes) -> None:
@@ -111,8 +137,7 @@ def remove_all(paths: Sequence[Path]) -> None:
     """Delete files, for good."""
     for path in paths:
         remove(path)
-    for folder in sorted({path.parent for path in paths}):
-        force_names(folder)
+    at_once(force_names, sorted({path.parent for path in paths}))
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -1,14 +1,21 @@
-"""COMMIT: how many snapshots are whole, and the hash of every file that holds them."""
+"""COMMIT: how many snapshots are whole, and the hash of every file that holds them.
+
+The hashes of snapshots are lines of a file that only grows: COMMIT says how many of them count, and
+their own hash. So a snapshot costs the same however many were before.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
-from mfpde.loop.files import damaged, digest, replace, sealed, unsealed
+from mfpde.loop.files import damaged, digest, extend, replace, sealed, unsealed
 
-NAME = "COMMIT"
+NAME, HASHES = "COMMIT", "hashes"
 DIGITS = 16  # of a chunk's hash: against accidents, and short
 
 
@@ -28,18 +35,48 @@ class Ledger:
     chunks: list[str] = field(default_factory=list)
     snapshots: list[list[str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.hashed = sha256(self.text())  # of the lines so far
+
     @classmethod
     def read(cls, folder: Path) -> Ledger:
         """The ledger of a run; StorageError where it is damaged."""
-        return cls(**unsealed(folder / NAME))
+        told = unsealed(folder / NAME)
+        count, hash_ = told.pop("snapshots"), told.pop(HASHES)
+        if not (folder / HASHES).is_file():
+            raise damaged(folder / HASHES, "it is missing")
+        lines = (folder / HASHES).read_bytes().split(b"\n")[:-1]  # a torn one is behind the last
+        text = b"".join(line + b"\n" for line in lines[:count])
+        if digest(text) != hash_:
+            raise damaged(folder / HASHES)
+        return cls(**told, snapshots=[line.split() for line in text.decode().splitlines()])
+
+    def text(self) -> bytes:
+        """The hashes of all snapshots, a line for each."""
+        return b"".join(line_of(hashes) for hashes in self.snapshots)
 
     def commit(self, folder: Path) -> None:
         """Let readers see it."""
-        replace(folder / NAME, sealed(vars(self)))
+        told = {"files": self.files, "replacing": self.replacing, "chunks": self.chunks}
+        counted = {"snapshots": len(self.snapshots), HASHES: self.hashed.hexdigest()}
+        replace(folder / NAME, sealed(told | counted))
 
-    def add(self, chunks: Mapping[str, bytes]) -> None:
-        """Another snapshot is whole."""
-        self.snapshots.append([digest(data)[:DIGITS] for data in chunks.values()])
+    def add(self, folder: Path, chunks: Mapping[str, bytes]) -> None:
+        """Another snapshot is whole; it counts from the next commit on."""
+        hashes = [digest(data)[:DIGITS] for data in chunks.values()]
+        extend(folder / HASHES, line_of(hashes))
+        self.snapshots.append(hashes)
+        self.hashed.update(line_of(hashes))
+
+    def keep(self, count: int) -> None:
+        """No more than the first snapshots count, from the next commit on."""
+        del self.snapshots[count:]
+        self.hashed = sha256(self.text())
+
+    def trim(self, folder: Path) -> None:
+        """Leave no lines behind those that were committed: the next is to follow them."""
+        if (folder / HASHES).read_bytes() != self.text():
+            replace(folder / HASHES, self.text())
 
     def named(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Every file, and the beginnings of the hashes it may have."""
@@ -62,17 +99,37 @@ class Ledger:
         """
         for name, allowed in self.named():
             if name in self.files or name not in self.replacing or (root / name).exists():
-                verify_file(root / name, allowed)
+                verify_file(f"{root}/{name}", allowed)
 
     def verify_snapshots(self, root: Path) -> None:
         """The same for the chunks of snapshots alone."""
         for name, allowed in self.named_chunks():
-            verify_file(root / name, allowed)
+            verify_file(f"{root}/{name}", allowed)
 
 
-def verify_file(path: Path, allowed: tuple[str, ...]) -> None:
+def line_of(hashes: list[str]) -> bytes:
+    """The hashes of one snapshot as they are stored."""
+    return (" ".join(hashes) + "\n").encode()
+
+
+def verify_file(path: str, allowed: tuple[str, ...]) -> None:
     """Raise StorageError unless the file has one of the hashes, given by their beginnings."""
-    if path.is_symlink() or not path.is_file():
-        raise damaged(path, "it is missing, or a link")
-    if not digest(path.read_bytes()).startswith(allowed):
-        raise damaged(path)
+    data = content(path)
+    if data is None:
+        raise damaged(Path(path), "it is missing, or a link")
+    if not digest(data).startswith(allowed):
+        raise damaged(Path(path))
+
+
+def content(path: str) -> bytes | None:
+    """What a file holds; None where there is none, or a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        if os.path.islink(path):
+            return None
+        raise
+    with open(descriptor, "rb", buffering=0) as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -3,11 +3,14 @@
     run/manifest.json   what is run: parts that can be told apart, times, versions
     run/.lock           held while someone writes
     run/out.zarr        the run itself, which plain xarray opens; a chunk is one snapshot
-    run/COMMIT          how many snapshots are whole, and the hashes of their chunks
+    run/hashes          those of the chunks of every snapshot, a line each
+    run/COMMIT          how many of these snapshots are whole, and the hashes of all other files
     run/checkpoint      where to go on from, and checkpoint.previous
     run/DONE            last: the hash of the final state
 
-A snapshot is written in the order chunks, COMMIT, checkpoint, each forced to disk before the next.
+A snapshot is written in the order chunks, their hashes, COMMIT, checkpoint, each forced to disk
+before the next; the chunks of its variables together. COMMIT is small and is replaced, the hashes
+are appended, so that the last snapshot costs what the first did.
 Whoever opens the folder again goes on from the newest good checkpoint; readers see what COMMIT
 says.
 """
@@ -48,7 +51,7 @@ from mfpde.loop.files import (
 )
 from mfpde.loop.identity import Parts, differences, recorded
 from mfpde.loop.ledger import NAME as COMMIT
-from mfpde.loop.ledger import Ledger
+from mfpde.loop.ledger import HASHES, Ledger
 from mfpde.loop.reading import DATA, DONE, MANIFEST, folder_of, load
 from mfpde.version import __version__
 
@@ -95,7 +98,7 @@ class Book:
         chunks = self.arrays.encoded(self.count, row)
         with reported(self.folder):
             write_all(self.folder / DATA, chunks)
-            self.ledger.add(chunks)
+            self.ledger.add(self.folder, chunks)
             self.ledger.commit(self.folder)
         self.checkpoint(state)
 
@@ -117,8 +120,7 @@ class Book:
             attrs: further attributes of the run.
             last: further variables, as ``xr.Dataset.assign`` takes them.
         """
-        whole = self.arrays.template.assign(last or {}).assign_attrs(attrs)
-        files = Arrays(whole, self.count).files
+        files = self.arrays.finished(attrs, last or {})
         with reported(self.folder):
             settle(self.folder, self.ledger, files)
             final = digest(checkpoint.encoded(self.count, self.state or {}))
@@ -319,10 +321,12 @@ def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
             remove_all([folder / DONE])
         replace(folder / MANIFEST, sealed(manifest))
     count, state = found or (0, None)
-    del ledger.snapshots[count:]
+    ledger.keep(count)
     if not begun:
         write_all(folder / DATA, arrays.files)
+        replace(folder / HASHES, ledger.text())
     settle(folder, ledger, arrays.files)
+    ledger.trim(folder)  # readers no longer ask for what was behind
     clear(folder, ledger)
     return Book(folder, arrays, ledger, state)
 
@@ -339,9 +343,10 @@ def settle(folder: Path, ledger: Ledger, files: Mapping[str, bytes]) -> None:
     if stale:
         ledger.replacing = {name: hashes[name] for name in stale}
         ledger.commit(folder)
-        for name in sorted(stale, key=lambda name: name.count("/"), reverse=True):  # the root last
-            make_all(paths[name].parent)
-            replace(paths[name], files[name])
+        for depth in sorted({name.count("/") for name in stale}, reverse=True):  # the root last
+            write_all(
+                folder / DATA, {name: files[name] for name in stale if name.count("/") == depth}
+            )
     ledger.files, ledger.replacing = hashes, {}
     ledger.commit(folder)
 

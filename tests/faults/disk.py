@@ -38,6 +38,7 @@ class Disk:
         error: the error number of the system's refusal, which lasts; without it, the machine stops.
         power: whether, when the machine stops, what was not forced to disk is lost: contents of
             files are cut off, new names vanish, and renamed files have their old names.
+        unforced: files with unforced content, and how much of each is on disk.
     """
 
     at: int | None = None
@@ -45,7 +46,7 @@ class Disk:
     power: bool = False
     count: int = 0
     log: list[tuple[str, Path]] = field(default_factory=list)
-    unforced: set[Path] = field(default_factory=set)
+    unforced: dict[Path, int] = field(default_factory=dict)
     unnamed: list[tuple[Path, Callable[[], object]]] = field(default_factory=list)
 
     def before(self, name: str, path: Path) -> bool:
@@ -68,22 +69,21 @@ class Disk:
 
     def lose(self) -> None:
         """Forget what was not forced."""
-        for path in self.unforced:
+        for path, length in self.unforced.items():
             if path.exists():
-                os.truncate(path, 0)
+                os.truncate(path, length)
         for _, undo in reversed(self.unnamed):
             undo()
 
     def put(self, file, data) -> None:
         path = Path(file.name)
+        self.unforced.setdefault(path, os.fstat(file.fileno()).st_size)
+        if "a" not in file.mode:  # which extends a file that has its name
+            self.unnamed.append((path.parent, lambda: path.unlink(missing_ok=True)))
         if self.before("put", path):
             ORIGINAL["put"](file, data[: len(data) // 2])
-            self.unforced.add(path)
-            self.unnamed.append((path.parent, lambda: path.unlink(missing_ok=True)))
             self.fail()
         ORIGINAL["put"](file, data)
-        self.unforced.add(path)
-        self.unnamed.append((path.parent, lambda: path.unlink(missing_ok=True)))
 
     def force(self, descriptor: int) -> None:
         if self.before("force", Path(os.readlink(f"/proc/self/fd/{descriptor}"))):
@@ -92,7 +92,9 @@ class Disk:
         if stat.S_ISDIR(status.st_mode):
             self.unnamed = [u for u in self.unnamed if not os.path.samestat(u[0].stat(), status)]
         else:
-            self.unforced = {p for p in self.unforced if not os.path.samestat(p.stat(), status)}
+            self.unforced = {
+                p: n for p, n in self.unforced.items() if not os.path.samestat(p.stat(), status)
+            }
 
     def rename(self, old: Path, new: Path) -> None:
         if self.before("rename", new):
@@ -106,7 +108,7 @@ class Disk:
 
         ORIGINAL["rename"](old, new)
         if old in self.unforced:  # a new name makes no content safe
-            self.unforced = self.unforced - {old} | {new}
+            self.unforced[new] = self.unforced.pop(old)
         self.unnamed.append((new.parent, undo))
 
     def remove(self, path: Path) -> None:
@@ -114,7 +116,7 @@ class Disk:
             self.fail()
         held = path.read_bytes()
         ORIGINAL["remove"](path)
-        self.unforced.discard(path)
+        self.unforced.pop(path, None)
         self.unnamed.append((path.parent, lambda: path.write_bytes(held)))
 
     def make(self, folder: Path) -> None:
@@ -136,7 +138,14 @@ def failing(**how) -> Iterator[Disk]:
                 if getattr(module, name, None) is ORIGINAL[name]:
                     patch.setattr(module, name, getattr(disk, name))
         patch.setattr(store, "Arrays", known_arrays)
+        patch.setattr(files, "at_once", in_turn)
         yield disk
+
+
+def in_turn(work, items) -> None:
+    """Operations that may come in any order come in the same one each time."""
+    for item in sorted(items):
+        work(item)
 
 
 KNOWN: dict[str, Arrays] = {}
