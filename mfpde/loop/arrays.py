@@ -33,7 +33,9 @@ class Arrays:
     def __init__(self, template: xr.Dataset, length: int) -> None:
         self.template = template
         over_time = {str(name): v for name, v in template.variables.items() if "time" in v.dims}
-        self.files = files_of(template)
+        like = alike(template)
+        self.files = files_of(template.drop_vars(list(like)))
+        self.repeat(like)
         self.chunks = {
             name: f"{name}/*" + ".0" * (v.ndim - 1)
             for name, v in over_time.items()
@@ -41,12 +43,21 @@ class Arrays:
         }
         self.make_room(list(over_time), length)
 
+    def repeat(self, like: Mapping[str, str]) -> None:
+        """Give variables the metadata of others, which they are like."""
+        root = json.loads(self.files[ROOT])
+        arrays = root["consolidated_metadata"]["metadata"]
+        for name, other in like.items():
+            arrays[name] = dict(arrays[other])
+            self.files[f"{name}/{ROOT}"] = self.files[f"{other}/{ROOT}"]
+        self.files[ROOT] = json.dumps(root).encode()
+
     def make_room(self, names: list[str], length: int) -> None:
         """Let variables have ``length`` snapshots, in their own metadata and in the root's."""
         root = json.loads(self.files[ROOT])
         for name in names:
             metadata = root["consolidated_metadata"]["metadata"][name]
-            metadata["shape"][0] = length
+            metadata["shape"] = [length, *metadata["shape"][1:]]
             own = json.loads(self.files[f"{name}/{ROOT}"]) | {"shape": metadata["shape"]}
             self.files[f"{name}/{ROOT}"] = json.dumps(own).encode()
         self.files[ROOT] = json.dumps(root).encode()
@@ -69,6 +80,17 @@ class Arrays:
             )
             for name, chunk in self.chunks.items()
         }
+
+
+def alike(template: xr.Dataset) -> dict[str, str]:
+    """Variables over time that differ from an earlier one by their name alone, and that one's."""
+    first: dict[Any, str] = {}
+    found: dict[str, str] = {}
+    for name, v in template.data_vars.items():
+        if "time" in v.dims:
+            other = first.setdefault((v.dims, v.dtype, repr(v.attrs)), str(name))
+            found |= {str(name): other} if other != name else {}
+    return found
 
 
 def files_of(dataset: xr.Dataset) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -66,13 +67,17 @@ def force_names(folder: Path) -> None:
 
 
 def at_once(work: Callable[[Item], None], items: Collection[Item]) -> None:
-    """``work`` on all items, each in a thread: the disk answers many waits as soon as one.
+    """``work`` on all items, each in a thread: the disk answers many waits as soon as one."""
+    list(threads().map(work, items))
 
-    The threads end here, so that a process may fork at any time.
-    """
-    if items:
-        with ThreadPoolExecutor(min(len(items), MOST_AT_ONCE)) as threads:
-            list(threads.map(work, items))
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    """Those that wait for the disk."""
+    return ThreadPoolExecutor(MOST_AT_ONCE, "disk")
+
+
+os.register_at_fork(after_in_child=threads.cache_clear)  # a child has none of its parent's threads
 
 
 def make_all(*folders: Path) -> None:

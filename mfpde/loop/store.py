@@ -50,8 +50,8 @@ from mfpde.loop.files import (
     write_all,
 )
 from mfpde.loop.identity import Parts, differences, recorded
-from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.ledger import HASHES, Ledger
+from mfpde.loop.ledger import NAME as COMMIT
 from mfpde.loop.reading import DATA, DONE, MANIFEST, folder_of, load
 from mfpde.version import __version__
 

@@ -39,16 +39,17 @@ def check_metadata(data: Path) -> None:
     if not isinstance(declared, dict):
         raise distrusted(data / ROOT, "its metadata are no record")
     check_names(data, list(declared))
+    most = MOST_OF_MEMORY * available_memory()
     for name, metadata in declared.items():
         own = data / name / ROOT
         for path, found in ((data / ROOT, metadata), (own, read(own))):
-            trouble = wrong_with(found)
+            trouble = wrong_with(found, most)
             if trouble:
                 raise distrusted(path, f"the array {name[:80]!r} {trouble}")
 
 
-def wrong_with(metadata: Any) -> str:
-    """What is not as a run's arrays are; empty where all is."""
+def wrong_with(metadata: Any, most: float) -> str:
+    """What is not as a run's arrays are, chunks above ``most`` bytes too; empty where all is."""
     try:
         if metadata["node_type"] == "group":
             return ""
@@ -68,7 +69,7 @@ def wrong_with(metadata: Any) -> str:
     if min(sizes, default=0) < 0 or len(shape) != len(chunk):
         return f"has shape {shape}"
     width = 8 if words or kind in WORDS else np.dtype(kind).itemsize
-    if math.prod(chunk) * width > MOST_OF_MEMORY * available_memory():
+    if math.prod(chunk) * width > most:
         return f"asks for {math.prod(chunk) * width:.3g} bytes at once"
     return ""
 

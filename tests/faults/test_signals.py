@@ -47,7 +47,7 @@ def committed(folder: Path) -> int:
     if not (folder / "plan.json").exists():
         return -1
     try:
-        return len(json.loads((folder / "density" / "COMMIT").read_text())["snapshots"])
+        return json.loads((folder / "density" / "COMMIT").read_text())["snapshots"]
     except FileNotFoundError:
         return 0
 
