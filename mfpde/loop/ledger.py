@@ -42,6 +42,8 @@ class Ledger:
     def read(cls, folder: Path) -> Ledger:
         """The ledger of a run; StorageError where it is damaged."""
         told = unsealed(folder / NAME)
+        if HASHES not in told:
+            raise damaged(folder / NAME, "it is laid out as by an earlier version")
         count, hash_ = told.pop("snapshots"), told.pop(HASHES)
         if not (folder / HASHES).is_file():
             raise damaged(folder / HASHES, "it is missing")
