@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 from loop.planted import X, Y
@@ -188,6 +189,33 @@ def particles(method) -> Solve:
     return solve
 
 
+LONG_TIMES = np.linspace(0, 2, 81)
+LONG_GRID = mf.Grid(a=mf.uniform(-4, 4, 48), w=mf.uniform(-4, 4, 48))
+LONG_CLOUD = pr.sample(PROBLEM, 400, seed=1)
+
+
+def long_density(folder: Path | None) -> xr.Dataset:
+    """A density run of a second or so, to be stopped in the middle."""
+    return mf.solve(
+        PROBLEM,
+        LONG_GRID,
+        mf.muscl(),
+        LONG_TIMES,
+        to=folder,
+        escaped_tolerance=1,
+        progress=False,
+    )
+
+
+def long_particles(folder: Path | None) -> xr.Dataset:
+    """The same of particles."""
+    to = None if folder is None else mf.store(folder)
+    return pr.run(PROBLEM, LONG_CLOUD, pr.GradientFlow(), LONG_TIMES, to=to)
+
+
+LONG = {"density": long_density, "particles": long_particles}
+
+
 def bits(run: xr.Dataset) -> dict[str, bytes | list]:
     """All numbers of a run, and its attributes."""
     found = {
@@ -195,6 +223,15 @@ def bits(run: xr.Dataset) -> dict[str, bytes | list]:
         for name, v in run.variables.items()
     }
     return found | {"attributes": sorted((k, str(v)) for k, v in run.attrs.items())}
+
+
+def begins(truth: dict, read: dict) -> bool:
+    """Whether the bits that a reader sees are the right ones as far as they go."""
+    return all(
+        value == truth[name] or (isinstance(value, bytes) and truth[name].startswith(value))
+        for name, value in read.items()
+        if name != "attributes"
+    )
 
 
 def everything(folder: Path) -> dict[str, bytes]:
