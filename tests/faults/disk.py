@@ -243,6 +243,14 @@ def everything(folder: Path) -> dict[str, bytes]:
     }
 
 
+def laid(files: dict[str, bytes], folder: Path) -> Path:
+    """A folder with these files."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
 def leftovers(folder: Path) -> list[str]:
     """Temporary files below a folder."""
     return [name for name in everything(folder) if name.endswith(files.TEMPORARY)]

@@ -19,6 +19,7 @@ from faults.disk import (
     everything,
     failing,
     kind,
+    laid,
     leftovers,
     particles,
     places,
@@ -51,14 +52,6 @@ def held(tmp_path_factory) -> dict[tuple[str, str], dict[str, bytes]]:
             solve(above / "interrupted")
         found |= {(name, state): everything(above / state) for state in ("finished", "interrupted")}
     return found
-
-
-def laid(files: dict[str, bytes], folder: Path) -> Path:
-    """A folder with these files."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def drawn(files: dict[str, bytes], rng: np.random.Generator) -> str:
