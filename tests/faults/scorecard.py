@@ -2,14 +2,17 @@
 
     python tests/faults/scorecard.py [ROW ...]
 
-Without names all rows are run, in about half an hour. Results are kept in build/scorecard.json and
-the table of the page is made of them, so that rows may be run one by one.
+Without names all rows are run, in less than half an hour on two cores. Results are kept in
+build/scorecard.json and the table of the page is made of them, so that rows may be run one by one.
+Rows that measure nothing use two processes.
 """
 
 import io
 import itertools
 import json
+import multiprocessing
 import os
+import random
 import re
 import signal
 import statistics
@@ -17,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +34,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from faults import disk, memory, mutants  # noqa: E402
+from faults import disk, memory, mutants, power  # noqa: E402
 
 import mfpde as mf  # noqa: E402
-import particle_ref as pr  # noqa: E402
 from mfpde.errors import AlreadyExists, InvalidInput, Stopped, StorageError  # noqa: E402
 from mfpde.loop import solver  # noqa: E402
 
@@ -58,51 +62,66 @@ def timed(claim: str, goal: str, check: Callable[[], tuple[str, bool | None]]) -
     return Row(claim, goal, counts, passed, round(time.monotonic() - begun, 1))
 
 
-def passing(where: str, which: str, **environment: str) -> tuple[str, bool]:
-    """Tests of a file that match ``which``, and whether all passed."""
+class Case(NamedTuple):
+    """One case of a test, and what it recorded of itself."""
+
+    test: str
+    parameters: str
+    passed: bool
+    recorded: list[tuple[str, str]]
+
+
+def cases(where: str, which: str = "", **environment: str) -> list[Case]:
+    """The cases of a file that match ``which``, without those that were skipped."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{where}"]
-        command += ["-k", which] if which else []
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
+        command += [f"tests/faults/{where}", f"--junitxml={report}", *(["-k", which] * bool(which))]
         subprocess.run(
-            [*command, f"--junitxml={report}"],
+            command,
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.DEVNULL,
             check=False,
         )
-        suite = ElementTree.parse(report).getroot()[0].attrib
-    wrong, skipped = int(suite["failures"]) + int(suite["errors"]), int(suite["skipped"])
-    ran = int(suite["tests"]) - skipped
-    told = f"{ran - wrong} of {ran} tests" + (f", {skipped} skipped" if skipped else "")
-    return told, wrong == 0 and ran > 0
+        found = ElementTree.parse(report).getroot().iter("testcase")
+        return [case_of(one) for one in found if one.find("skipped") is None]
+
+
+def case_of(element: ElementTree.Element) -> Case:
+    """A case as pytest reports it."""
+    test, _, parameters = element.attrib["name"].partition("[")
+    recorded = [(one.attrib["name"], one.attrib["value"]) for one in element.iter("property")]
+    passed = element.find("failure") is None and element.find("error") is None
+    return Case(test, parameters.removesuffix("]"), passed, recorded)
+
+
+def of(found: Iterable[Case], what: str) -> str:
+    """How many of them hold."""
+    held = [case.passed for case in found]
+    return f"{sum(held)} of {len(held)} {what}"
+
+
+def held(found: Sequence[Case]) -> bool:
+    """Whether all of them do, and there are some."""
+    return all(case.passed for case in found) and len(found) > 0
+
+
+def tried(where: str, **environment: str) -> tuple[str, bool]:
+    """A file whose cases are counted as they are."""
+    found = cases(where, **environment)
+    return of(found, "cases"), held(found)
 
 
 # Killed at any instant ----------------------------------------------------------------------------
 
 KILLS = 100
-LONG_TIMES = np.linspace(0, 2, 81)
-CLOUD = pr.sample(disk.PROBLEM, 400, seed=1)
-LONG = {
-    "density": lambda to: mf.solve(
-        disk.PROBLEM,
-        mf.Grid(a=mf.uniform(-4, 4, 48), w=mf.uniform(-4, 4, 48)),
-        mf.muscl(),
-        LONG_TIMES,
-        to=to,
-        escaped_tolerance=1,
-        progress=False,
-    ),
-    "particles": lambda to: pr.run(
-        disk.PROBLEM, CLOUD, pr.GradientFlow(), LONG_TIMES, to=None if to is None else mf.store(to)
-    ),
-}
 CHILD = """
 import sys
-from faults import scorecard
+from pathlib import Path
+from faults import disk
 print("begins", flush=True)
-scorecard.LONG[sys.argv[1]](sys.argv[2])
-print("ends", flush=True)
+disk.LONG[sys.argv[1]](Path(sys.argv[2]))
 """
 
 
@@ -123,21 +142,28 @@ def killed(name: str, folder: Path, after: float) -> bool:
     return child.returncode == -signal.SIGKILL
 
 
+def kills_of(name: str, count: int) -> tuple[int, int]:
+    """Of so many kills: how many runs went on bitwise, and how many had not ended by themselves."""
+    run, rng = disk.LONG[name], random.Random(f"kills of {name}")
+    truth, right, within = disk.bits(run(None)), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        length = lasting(lambda: run(Path(folder) / "run"))
+    for _ in range(count):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "run"
+            within += killed(name, path, rng.uniform(0, length))
+            whole = disk.bits(run(path)) == truth
+            right += whole and disk.leftovers(path) == [] and (path / "DONE").exists()
+    return right, within
+
+
 def kills() -> Row:
     """Half of the runs are densities, half particles; instants are uniform over a run's length."""
 
     def check() -> tuple[str, bool]:
-        rng, right, within = np.random.default_rng(11), 0, 0
-        for name, run in LONG.items():
-            truth = disk.bits(run(None))
-            with tempfile.TemporaryDirectory() as folder:
-                length = lasting(lambda: run(Path(folder) / "run"))  # noqa: B023
-            for _ in range(KILLS // 2):
-                with tempfile.TemporaryDirectory() as folder:
-                    path = Path(folder) / "run"
-                    within += killed(name, path, float(rng.uniform(0, length)))
-                    whole = disk.bits(run(path)) == truth
-                    right += whole and disk.leftovers(path) == [] and (path / "DONE").exists()
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
+            found = list(executor.map(kills_of, disk.LONG, [KILLS // 2] * 2))
+        right, within = map(sum, zip(*found, strict=True))
         told = f"{right} of {KILLS} bitwise; {within} killed before their end"
         return told, right == KILLS
 
@@ -157,21 +183,62 @@ SMALL = disk.density(mf.upwind())
 # The rows that are tests --------------------------------------------------------------------------
 
 
+KINDS = {
+    "put": "writes",
+    "force": "fsyncs",
+    "rename": "renames",
+    "remove": "unlinks",
+    "make": "mkdirs",
+}
+EVERYWHERE = "upwind, semi-Lagrangian, particles"
+
+
+def everywhere(which: str) -> tuple[str, bool]:
+    """Every operation on files of small runs, by its kind."""
+    found = cases("test_everywhere.py", which, MFPDE_FAULTS="0")
+    right = Counter[str]()
+    for case in found:
+        for kind, count in case.recorded:
+            right[kind] += int(count)
+    kinds = ", ".join(f"{right[kind]} {word}" for kind, word in KINDS.items())
+    failed = sum(not case.passed for case in found)
+    told = f"{right.total()} operations right ({kinds})"
+    return f"{told}; {failed} of {len(found)} series fail" if failed else told, held(found)
+
+
 def crashes() -> Row:
-    """Every operation on files of small runs, with all that was not forced to disk lost too."""
+    """Processes that end, and machines that lose what was not forced to disk."""
     return timed(
-        "a stop at every write, fsync, rename, unlink, mkdir; what was not forced is lost",
+        f"a stop at every operation, with and without power lost ({EVERYWHERE})",
         "all resume bitwise",
-        lambda: passing("faults/test_store.py", "crash", MFPDE_FAULTS="0"),
+        lambda: everywhere("test_a_stop"),
     )
 
 
 def refusals() -> Row:
-    """Every operation again."""
+    """A disk without room, and one that fails."""
     return timed(
-        "no space and I/O error at every operation",
-        "exit code 5, committed snapshots readable, resume bitwise",
-        lambda: passing("faults/test_store.py", "refuses", MFPDE_FAULTS="0"),
+        f"no space, and I/O error, at every operation ({EVERYWHERE})",
+        "exit code 5, one paragraph, committed snapshots readable, resume bitwise",
+        lambda: everywhere("test_a_refusal"),
+    )
+
+
+def read_only() -> Row:
+    """Fresh and begun runs, by the command line and by scripts."""
+    return timed(
+        "folders without permission to write, fresh and begun",
+        "exit code 5, one paragraph, nothing changed, resume bitwise",
+        lambda: tried("test_read_only.py", MFPDE_FAULTS="0"),
+    )
+
+
+def power_cuts() -> Row:
+    """An ext4 file system, shut down under a run."""
+    return timed(
+        "power cut at a random instant, density and particles",
+        "nothing acknowledged lost, all resume bitwise",
+        power.outcome,
     )
 
 
@@ -222,21 +289,56 @@ def filled() -> None:
     assert disk.leftovers(folder) == []
 
 
+SPOILED = 200
+
+
 def spoiling() -> Row:
-    """Every file of finished and interrupted runs, several times; each chunk deleted."""
+    """Bits, ends and whole files, of finished and interrupted runs, densities and particles."""
+
+    def check() -> tuple[str, bool]:
+        found = cases("test_spoiled.py", MFPDE_FAULTS=str(SPOILED))
+        flips, cuts = (
+            [c for c in found if c.parameters.startswith(how)] for how in ("flipped", "cut_short")
+        )
+        told = Counter(value for case in flips + cuts for _, value in case.recorded)
+        gone = [c for c in found if c.test == "test_a_file_that_is_gone"]
+        named = sum(len(case.recorded) for case in gone)
+        words = f"{of(flips, 'flips')}, {of(cuts, 'truncations')} met: {told['named']} named, "
+        words += f"{told['made good']} without effect on a bit; "
+        words += f"{named} of {named + sum(not c.passed for c in gone)} deletions named"
+        return words, held(found)
+
     return timed(
-        "5 bit flips or truncations of every file, each chunk deleted",
-        "none silent, the file named",
-        lambda: passing("faults/test_store.py", "spoiled or lost", MFPDE_FAULTS="5"),
+        "bit flips and truncations of store, COMMIT, checkpoint; each chunk deleted",
+        "200 and 200: none silent, the file named",
+        check,
     )
 
 
+SIGNALS = {"SIGINT": 20, "SIGTERM": 20, "limits": 10}
+PROMPT = 2.0  # seconds, and a step, which is short here
+
+
 def signals() -> Row:
-    """SIGINT, SIGTERM and limits in time."""
-    claim, goal = "20 SIGINT, 20 SIGTERM, 10 limits in time", "exit code, no traceback, bitwise"
-    if not (ROOT / "tests/faults/test_signals.py").exists():
-        return Row(claim, goal, "not run", None, 0.0)
-    return timed(claim, goal, lambda: passing("faults/test_signals.py", "", MFPDE_FAULTS="20"))
+    """Those of the command line are timed."""
+
+    def check() -> tuple[str, bool]:
+        found = cases("test_signals.py", MFPDE_FAULTS="20")
+        sent = [
+            (kind, case.passed, float(seconds)) for case in found for kind, seconds in case.recorded
+        ]
+        right = Counter(kind for kind, passed, _ in sent if passed)
+        longest = max(seconds for _, _, seconds in sent)
+        told = ", ".join(f"{right[kind]} of {count} {kind}" for kind, count in SIGNALS.items())
+        others = of((case for case in found if not case.recorded), "other cases")
+        passed = held(found) and dict(right) == SIGNALS and longest <= PROMPT
+        return f"{told}, the slowest after {longest:.1f} s; {others}", passed
+
+    return timed(
+        "SIGINT, SIGTERM, limits in time at random, a quarter in the first 200 ms",
+        "20, 20, 10: exit code within 2 s and a step, no traceback, resume bitwise",
+        check,
+    )
 
 
 WRITERS = 40
@@ -312,10 +414,19 @@ WAYS = (second_writer, foreign_folder, another_run, foreign_manifest)
 
 def malformed() -> Row:
     """Generated files and arguments, and those of the table."""
+
+    def check() -> tuple[str, bool]:
+        found = cases("test_csv.py", MALFORMED_CALLS="200")
+        files = [c for c in found if c.test == "test_a_malformed_file_is_refused"]
+        lists = [c for c in found if c.test == "test_arguments_without_meaning_are_refused"]
+        others = [c for c in found if c not in files + lists]
+        kinds = ((files, "files"), (lists, "argument lists"), (others, "other cases"))
+        return ", ".join(of(*kind) for kind in kinds), held(found)
+
     return timed(
         "200 malformed CSVs and argument lists",
         "one paragraph naming the place, exit code 2, nothing written",
-        lambda: passing("faults/test_csv.py", "", MALFORMED_CALLS="200"),
+        check,
     )
 
 
@@ -324,7 +435,7 @@ def invalid() -> Row:
     return timed(
         "40 invalid inputs to solve, run, compare and the rest",
         "typed errors or documented results",
-        lambda: passing("faults/test_inputs.py", ""),
+        lambda: tried("test_inputs.py"),
     )
 
 
@@ -333,16 +444,33 @@ def blowups() -> Row:
     return timed(
         "20 forced blow-ups",
         "stopped in that step, nothing non-finite or negative stored, last checkpoint good",
-        lambda: passing("faults/test_blowups.py", "", MFPDE_FAULTS="0"),
+        lambda: tried("test_blowups.py", MFPDE_FAULTS="0"),
     )
+
+
+PROPERTIES = {
+    "test_every_step_keeps_its_promises": "mass, sign and energy",
+    "test_odd_activations_keep_what_is_even": "symmetry",
+    "test_the_order_of_the_data_does_not_matter": "permutation",
+}
 
 
 def random_problems() -> Row:
     """Steps of random problems."""
+
+    def check() -> tuple[str, bool]:
+        found = cases("test_random_problems.py", MFPDE_FAULTS="0")
+        told = ", ".join(
+            f"{PROPERTIES[case.test]} of {dict(case.recorded)['problems']}"
+            f"{'' if case.passed else ': fails'}"
+            for case in found
+        )
+        return f"{told} problems", held(found)
+
     return timed(
         "200 random problems × 200 steps",
         "mass to 1e-12, sign, energy; 100 each for both symmetries",
-        lambda: passing("faults/test_random_problems.py", "", MFPDE_FAULTS="0"),
+        check,
     )
 
 
@@ -440,8 +568,8 @@ def price() -> Row:
 ROWS: dict[str, Callable[[], Row]] = {
     row.__name__: row
     for row in (
-        kills, crashes, refusals, full_disks, spoiling, signals, writers, malformed, invalid,
-        blowups, random_problems, forecasts, mutation, price,
+        kills, power_cuts, crashes, refusals, full_disks, read_only, spoiling, signals, writers,
+        malformed, invalid, blowups, random_problems, forecasts, mutation, price,
     )
 }  # fmt: skip
 

@@ -100,6 +100,17 @@ def drawn(draw, activations=tuple(ODD | OTHERS), means=(-0.4, 0.0, 0.3)):
     )
 
 
+TRIED: list[Drawn] = []
+
+
+@pytest.fixture(autouse=True)
+def counted(record_property):
+    """How many problems a test has tried."""
+    TRIED.clear()
+    yield
+    record_property("problems", len(TRIED))
+
+
 def search(examples=EXAMPLES):
     return settings(
         max_examples=examples,
@@ -120,6 +131,7 @@ def steps(loop, dt, count=STEPS):
 @search()
 @given(drawn())
 def test_every_step_keeps_its_promises(case):
+    TRIED.append(case)
     loop = case.loop()
     promise, flow, before = loop.method.promise, loop.flow, loop.state
     for now in steps(loop, case.dt):
@@ -140,6 +152,7 @@ def test_every_step_keeps_its_promises(case):
 @given(drawn(tuple(ODD), (0.0,)))
 def test_odd_activations_keep_what_is_even(case):
     """Φ(−a, −w) = Φ(a, w): a density that does not change under that never does."""
+    TRIED.append(case)
     *_, now = steps(case.loop(), case.dt)
     turned = np.flip(now.rho)
     np.testing.assert_allclose(turned, now.rho, rtol=0, atol=SYMMETRY * now.rho.max())
@@ -148,6 +161,7 @@ def test_odd_activations_keep_what_is_even(case):
 @search(EXAMPLES // 2)
 @given(drawn(), st.randoms(use_true_random=False))
 def test_the_order_of_the_data_does_not_matter(case, random):
+    TRIED.append(case)
     order = random.sample(range(case.samples), case.samples)
     *_, one = steps(case.loop(), case.dt)
     *_, other = steps(case.loop(order), case.dt)
