@@ -87,7 +87,7 @@ def pushforward(dt: float) -> Method:
         begin=lambda flow: Pushforward(flow, step),
         diffuses=True,
         stride=step,
-        holding=fields(8, tiles=3, per_axis=4),
+        holding=fields(8, tiles=3, per_axis=4, areas=False),
     )
 
 

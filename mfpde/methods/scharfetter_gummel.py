@@ -166,9 +166,9 @@ def held_by_lines(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> H
 
 
 def held_directly(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
-    """Areas; two trials of a step with their factors, and the parts of a matrix."""
+    """Areas; two trials of a step, the factors of one, and the parts of a matrix."""
     cells, D = math.prod(shape), len(shape)
-    factors = 2 * PER_ENTRY * fill(shape) * cells
+    factors = PER_ENTRY * fill(shape) * cells
     return Held(D * cells, (13 * D + 16) * cells + factors)
 
 

@@ -72,12 +72,16 @@ class Held:
 Holding = Callable[[Problem | KernelProblem, tuple[int, ...]], Held]
 
 
-def fields(count: float, tiles: int, per_axis: float = 0.0) -> Holding:
-    """A step that holds ``count`` fields and some for every axis, and kernels of so many tiles."""
+def fields(count: float, tiles: int, per_axis: float = 0.0, areas: bool = True) -> Holding:
+    """A step that holds ``count`` fields and some for every axis, and kernels of so many tiles.
+
+    With ``areas`` those of the faces, a field for every axis, are held between steps too.
+    """
 
     def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
-        every = count + per_axis * len(shape)
-        return Held(0.0, every * math.prod(shape) + tiles * WIDTH * max(shape))
+        cells, D = math.prod(shape), len(shape)
+        every = count + per_axis * D
+        return Held(areas * D * cells, every * cells + tiles * WIDTH * max(shape))
 
     return held
 
