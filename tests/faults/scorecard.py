@@ -8,7 +8,6 @@ Rows that measure nothing use two processes.
 """
 
 import io
-import itertools
 import json
 import multiprocessing
 import os
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -37,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from faults import disk, memory, mutants, power  # noqa: E402
 
 import mfpde as mf  # noqa: E402
-from mfpde.errors import AlreadyExists, InvalidInput, Stopped, StorageError  # noqa: E402
+from mfpde.errors import AlreadyExists, InvalidInput, StorageError  # noqa: E402
 from mfpde.loop import solver  # noqa: E402
 
 PAGE = ROOT / "docs" / "RELIABILITY.md"
@@ -508,8 +507,8 @@ def mutation() -> Row:
     return Row(claim, goal, f"{told}; {found[-1]['of']} in all", dead >= 0.8 * len(found), 0.0)
 
 
-REPEATS, BETWEEN, INTERVALS = 3, 100, 20
-HORIZON = 400.0  # more than so many steps take
+REPEATS, BETWEEN = 5, 100
+HORIZON = 125.0  # some 2000 steps
 
 
 def price() -> Row:
@@ -518,55 +517,29 @@ def price() -> Row:
     def check() -> tuple[str, bool]:
         grid = mf.Grid(a=mf.uniform(-5, 5, 256), w=mf.uniform(-5, 5, 256))
 
-        def enough(state: Any, end: float) -> None:
-            """Take down where every hundredth step ends."""
-            if state.step % BETWEEN == 0:
-                times.append(state.t)
-            if len(times) > INTERVALS:
-                raise Stopped("enough steps")
+        def run(instants: Sequence[float], to: Path | None = None) -> int:
+            return mf.solve(
+                disk.PROBLEM, grid, mf.muscl(), instants, to=to, escaped_tolerance=1, progress=False
+            ).attrs["steps"]
 
-        def run(instants: list[float], stored: bool) -> tuple[float, float]:
-            """Seconds of the whole call, and of a step that follows on a snapshot."""
-            ends: list[tuple[float, float]] = []
-            with tempfile.TemporaryDirectory() as folder:
-                begun = time.monotonic()
-                mf.solve(
-                    disk.PROBLEM, grid, mf.muscl(), instants,
-                    to=Path(folder) / "run" if stored else None, escaped_tolerance=1,
-                    progress=lambda state, end: ends.append((state.t, time.monotonic())),
-                )  # fmt: skip
-                whole = time.monotonic() - begun
-            steps.append(len(ends))
-            after = [b - a for (t, a), (_, b) in itertools.pairwise(ends) if t in instants]
-            return whole, statistics.median(after or [0.0])
+        def more(instants: Sequence[float]) -> tuple[float, float]:
+            """Seconds without a folder, and how many more with one."""
+            taken: dict[bool, list[float]] = {False: [], True: []}
+            for _ in range(REPEATS + 1):
+                for stored, seconds in taken.items():
+                    with tempfile.TemporaryDirectory() as folder:
+                        to = Path(folder) / "run" if stored else None
+                        seconds.append(lasting(lambda: run(instants, to)))  # noqa: B023
+            bare, kept = (statistics.median(taken[stored][1:]) for stored in (False, True))
+            return bare, kept - bare
 
-        def in_turns(instants: list[float]) -> tuple[float, float, float]:
-            """Seconds without a folder, and how many more with one: in all and at a snapshot."""
-            taken: list[tuple[tuple[float, float], ...]] = [
-                (run(instants, stored=False), run(instants, stored=True)) for _ in range(REPEATS)
-            ]
-            bare, bare_step, kept, kept_step = (
-                statistics.median(turn[stored][which] for turn in taken)
-                for stored in (0, 1)
-                for which in (0, 1)
-            )
-            return bare, kept - bare, kept_step - bare_step
-
-        steps: list[int] = []
-        times = [0.0]
-        with suppress(Stopped):
-            mf.solve(
-                disk.PROBLEM, grid, mf.muscl(), [0.0, HORIZON],
-                escaped_tolerance=1, progress=enough,
-            )  # fmt: skip
-        run(times[:1], stored=True)
-        _, fixed, _ = in_turns(times[:1])
-        bare, more, snapshot = in_turns(times)
-        steady = snapshot / (bare / INTERVALS)
-        told = f"{more / bare:+.1%} ({bare:.2f} s -> {bare + more:.2f} s) over {steps[-1]} steps "
-        told += f"and {INTERVALS} intervals: {steady:.1%} steadily ({1e3 * snapshot:.1f} ms a "
-        told += f"snapshot) and {1e3 * fixed:.0f} ms to open and close; medians of {REPEATS} turns"
-        return told, more / bare <= 0.05
+        steps = run([0.0, HORIZON])
+        intervals = round(steps / BETWEEN)
+        fixed = more([0.0])[1]
+        bare, extra = more(np.linspace(0, HORIZON, intervals + 1).tolist())
+        told = f"{extra / bare:+.1%} ({bare:.2f} s -> {bare + extra:.2f} s) over {steps} steps and "
+        told += f"{intervals} intervals, of which {1e3 * fixed:.0f} ms to open and close; medians "
+        return f"{told}of {REPEATS} in turns", extra <= 0.05 * bare
 
     return timed("price of safety at 256², a snapshot every 100 steps", "at most 5 %", check)
 

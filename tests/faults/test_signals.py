@@ -3,6 +3,7 @@
 By default one signal of a kind; MFPDE_FAULTS=20 makes it twenty of each and ten limits.
 """
 
+import json
 import os
 import signal
 import subprocess
