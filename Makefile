@@ -23,10 +23,19 @@ faults: $(READY)  ## every row of the scorecard in docs/RELIABILITY.md: about ha
 mutants: $(READY)  ## small changes of the sources that tests must see; goes on where it was left
 	$(BIN)/python tests/faults/mutants.py
 
-coverage: $(READY)  ## branches that the tests take, kernels not compiled: slow
-	$(BIN)/python -m pip install --quiet coverage
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --branch --source mfpde,particle_ref -m pytest -q
-	$(BIN)/python -m coverage report
+COVERAGE := $(BIN)/python -m coverage
+TESTED := -m pytest -q -n 2 --dist worksteal
+KERNELS := tests/kernels tests/methods/test_steps.py tests/methods/test_diffusion.py \
+  tests/methods/test_scharfetter_gummel.py::test_generator_against_its_definition
+
+coverage: $(READY)  ## statements and branches that tests reach; kernels once more, not compiled
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "coverage>=7.10"
+	$(COVERAGE) erase
+	$(COVERAGE) run $(TESTED)
+	NUMBA_DISABLE_JIT=1 $(COVERAGE) run $(TESTED) $(KERNELS)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report
+	@echo "statements and branches reached: $$($(COVERAGE) report --format=total) %"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
