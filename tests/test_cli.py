@@ -189,6 +189,25 @@ def test_a_numerical_stop_of_particles_has_its_paragraph(here, monkeypatch):
     assert left(here / "out") == BEGUN
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            pr.InvalidInput("a cloud of nothing", "it has no mass"),
+            ("a cloud of nothing", "no mass"),
+        ),
+        (MemoryError("cannot allocate"), ("out of memory: cannot allocate", "fewer --cells")),
+    ],
+    ids=["particles", "memory"],
+)
+def test_what_particles_refuse_and_what_does_not_fit(here, monkeypatch, error, words):
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experiment, "flow_of", fail)
+    refused(call("--out", "out", *SMALL), 2, *words)
+
+
 # Boxes that leak --------------------------------------------------------------------------------
 
 
@@ -375,6 +394,21 @@ def test_check_names_what_changed(stored, tmp_path):
     assert command("check", str(stored)).exit_code == 0
 
 
+def test_what_is_not_there_yet_is_told(stored):
+    """A run that ended before its first snapshot or its density; and a density that went."""
+    density = stored / "density"
+    manifest = density / "manifest.json"
+    manifest.rename(stored / "hidden")
+    refused(command("check", str(stored)), 5, "is missing")
+    (stored / "DONE").unlink()
+    told = command("check", str(stored))
+    assert "no density yet; results are not there yet" in told.stdout, told.stdout
+    (stored / "hidden").rename(manifest)
+    (density / "COMMIT").unlink()
+    told = command("check", str(stored))
+    assert "no snapshot yet" in told.stdout, told.stdout
+
+
 def test_folders_of_others_are_refused(stored, tmp_path):
     for word in ("show", "check", "resume"):
         refused(command(word, str(tmp_path)), 2, str(tmp_path), "plan.json")
@@ -393,6 +427,11 @@ def test_data_that_changed_do_not_go_on(here, monkeypatch):
 def test_limits_that_are_no_time(here, seconds):
     refused(call("--max-seconds", seconds, *SMALL), 2, "--max-seconds")
     assert not list(here.iterdir())
+
+
+def test_version():
+    told = command("--version")
+    assert (told.exit_code, told.stdout) == (0, f"mfpde {mf.__version__}\n")
 
 
 def test_doctor():

@@ -172,3 +172,9 @@ def test_a_flow_that_no_box_holds_is_refused_in_words():
     assert "t = 3" in str(refusal.value)
     assert "shorter horizon" in str(refusal.value)
     assert not isinstance(refusal.value, MassEscaped)
+
+
+def test_more_coordinates_than_a_grid_holds_are_refused():
+    deep = mf.two_layer(np.eye(4), np.ones(4))
+    with pytest.raises(mf.InvalidInput, match=r"(?s)5 coordinates: a, w1, .*at most 4"):
+        mf.fit_grid(deep, cells=8, horizon=0.1)

@@ -66,3 +66,9 @@ def test_inputs_of_another_dimension_and_other_features_are_refused() -> None:
     flow = pr.run(wave, pr.sample(wave, 5), pr.GradientFlow(), TIMES)
     with pytest.raises(InvalidInput, match=r"mf\.two_layer"):
         predict(wave, flow.isel(time=0), [0.0])
+
+
+def test_a_snapshot_of_other_neurons_is_refused() -> None:
+    snapshot = density(network(1)).isel(time=0)
+    with pytest.raises(InvalidInput, match=r"(?s)'a', 'w'\).*'w1', 'w2'"):
+        predict(network(2), snapshot, np.zeros((1, 2)))

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from loop.planted import (
+    Altered,
     Leaking,
     Overstepping,
     Reckless,
@@ -20,6 +21,7 @@ from loop.planted import (
 
 import mfpde as mf
 from mfpde.errors import (
+    EnergyMismatch,
     EnergyRise,
     InvalidInput,
     MassEscaped,
@@ -95,6 +97,12 @@ def test_an_energy_that_rises():
 def test_an_energy_about_which_nothing_was_promised(promise):
     run = mf.solve(plain(), square(9), method(Uphill, promise), times=[0, 0.05])
     assert run.energy[1] > run.energy[0]
+
+
+def test_an_energy_that_does_not_fall_by_what_was_dissipated():
+    """upwind's falls by order dt more or less: a promise of exactness is broken at once."""
+    error = stopped(EnergyMismatch, plain(), method(Altered, "exact"))
+    assert "dissipated" in str(error)
 
 
 def test_mass_that_disappears():

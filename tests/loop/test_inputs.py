@@ -57,6 +57,14 @@ REFUSED = {
     ),
     "coordinates named twice": (lambda: one(("u", "u")), "('u', 'u')"),
     "a coordinate that is no name": (lambda: one(("u v",)), "u v"),
+    "a gradient of F of another shape": (
+        lambda: mf.kernel_problem(
+            ("w",), lambda p, q: p @ q.T, lambda p: p[:, 0], dF=lambda p: np.ones(len(p))
+        ),
+        "dF has another shape",
+    ),
+    "keep everything": (lambda: solve(keep="everything"), "keep = 'everything'"),
+    "keep a list": (lambda: solve(keep=["density"]), "keep = ['density']"),
     "a coordinate named time": (lambda: one(("time",)), "time"),
     "features of another shape": (lambda: one(phi=lambda q: q[:, 0]), "phi maps points"),
     "a kernel of another shape": (lambda: kernel(K=lambda p, q: p[:, 0]), "K has shape (3,)"),

@@ -57,6 +57,14 @@ def negative(metadata):
     metadata["shape"][0] = -1
 
 
+def records(metadata):
+    metadata["data_type"] = {"name": "structured", "configuration": {"fields": []}}
+
+
+def grouped(metadata):
+    metadata["node_type"] = "group"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -65,6 +73,8 @@ def negative(metadata):
         (huge, "bytes at once"),
         (nameless, "not described"),
         (negative, "shape"),
+        (records, "structured"),
+        (grouped, "no array"),
     ],
 )
 def test_forged_arrays(folder, change, says):
@@ -93,9 +103,12 @@ def test_links_are_not_followed(folder, tmp_path):
         mf.load(folder)
 
 
-def test_metadata_that_are_no_record(folder):
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "{", "[" * 100_000, '{"consolidated_metadata": {"metadata": [1]}}']
+)
+def test_metadata_that_are_no_record(folder, text):
     root = folder / "out.zarr/zarr.json"
-    root.write_text("[1, 2]")
+    root.write_text(text)
     ledger = unsealed(folder / "COMMIT")
     ledger["files"]["zarr.json"] = digest(root.read_bytes())
     (folder / "COMMIT").write_bytes(sealed(ledger))

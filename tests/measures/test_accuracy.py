@@ -129,6 +129,16 @@ def test_the_estimate_is_the_difference_over_two_to_the_order_less_one() -> None
     np.testing.assert_allclose(found.prediction, 0.6 / 3, rtol=1e-12)
 
 
+def test_without_samples_densities_alone_are_estimated() -> None:
+    """Two grids of one run: the density's difference of a first-order method."""
+    fine, coarse = (CASES["X12 bowl"].run(mf.upwind(), cells) for cells in (64, 32))
+    found = mf.estimated_error(fine, coarse)
+    assert set(found.data_vars) == {"l1", "linf"}
+    merged = fine.rho.values[-1].reshape(32, 2).mean(axis=1)
+    expected = np.abs(merged - coarse.rho.values[-1]).max()
+    np.testing.assert_allclose(found.linf[-1], expected, rtol=1e-12)
+
+
 def test_only_shared_times_are_estimated() -> None:
     fine, coarse = run_of("X1", "upwind", 64), run_of("X1", "upwind", 32)
     both = mf.estimated_error(fine, coarse.isel(time=[1, 2]))

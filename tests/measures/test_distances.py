@@ -235,6 +235,8 @@ def test_a_lattice_is_found_through_gaps_and_nowhere_else() -> None:
     assert lattice.steps == pytest.approx((13 / 16, 13 / 12), rel=1e-13)
     assert distances._lattice(np.sinh(x), wx) is None
     assert distances._lattice(*cloud(200, 2)) is None
+    diagonal = np.repeat(np.arange(1000.0)[:, None], 2, axis=1)  # a thousand of a million sites
+    assert distances._lattice(diagonal, np.ones(1000)) is None
 
 
 def test_a_stretched_grid_against_particles() -> None:

@@ -265,3 +265,20 @@ def test_noise_needs_uniform_axes():
             mf.pushforward(0.25),
             [0, 0.25],
         )
+
+
+def test_a_smooth_penalty_of_ones_own_needs_no_proximal_map():
+    """A ridge written out by hand moves the mass as the ridge does."""
+    own = mf.Penalty(lambda q: 0.2 * (q**2).sum(axis=1), lambda q: 0.4 * q)
+    grid = mf.Grid(a=mf.uniform(-4, 4, 32), w=mf.uniform(-4, 4, 32))
+    runs = [
+        mf.solve(
+            mf.two_layer([1.0, -0.5], [1.0, 0.3], penalty=penalty, initial=mf.gaussian(0.3, 0.5)),
+            grid,
+            mf.pushforward(0.1),
+            [0, 0.5],
+        )
+        for penalty in (own, mf.ridge(0.4))
+    ]
+    assert_allclose(runs[0].rho, runs[1].rho, rtol=0, atol=1e-12)
+    assert abs(runs[0].rho[-1] - runs[0].rho[0]).max() > 0.01

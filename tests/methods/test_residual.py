@@ -69,6 +69,22 @@ def test_nothing_to_learn_and_nothing_to_move():
     assert_allclose(still.over(2.0, F), 2 * WEIGHTS * (F - Y), rtol=1e-15)
 
 
+@pytest.mark.parametrize(("loss", "targets"), [(mf.square, Y), (mf.logistic, SIGNS)])
+def test_what_is_no_number_stays_none(loss, targets):
+    """Of a NaN the answer is NaN, at once: the loop refuses it."""
+    spoiled = np.where(np.arange(N) == 2, np.nan, F)
+    assert np.isnan(drive(loss, targets, 1.0, 0.0).over(0.5, spoiled)).all()
+    endless = Drive(loss(targets, WEIGHTS), lambda u: K @ u, np.inf)
+    assert np.isnan(endless.over(0.5, F)).all()
+
+
+def test_a_slope_that_is_lost_on_the_way_is_no_number():
+    """The loss has no slope beyond f = 3, where its flow leads."""
+    lost = mf.Loss(lambda f, y: -f, lambda f, y: np.where(f > 3, np.nan, -1.0))
+    S = Drive(lost(Y, WEIGHTS), lambda u: K @ u, np.trace(K)).over(1e3, F)
+    assert np.isnan(S).all()
+
+
 # -------------------------------------------------------------------------------- on the grid
 X = np.linspace(-2, 2, 9)
 

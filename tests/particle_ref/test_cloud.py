@@ -95,7 +95,9 @@ def test_no_number_drawn_is_0_or_1(monkeypatch, toy):
         assert ((u > 0) & (u < 1)).all()
 
 
-@pytest.mark.parametrize(("m", "kind"), [(0, "iid"), (2.5, "iid"), (8, "quadrature")])
+@pytest.mark.parametrize(
+    ("m", "kind"), [(0, "iid"), (2.5, "iid"), (8, "quadrature"), (8, "grid"), (8, None)]
+)
 def test_samples_that_are_none_are_refused(toy, m, kind):
     with pytest.raises(pr.InvalidInput):
         pr.sample(unit_cube(toy, 2), m, kind=kind)

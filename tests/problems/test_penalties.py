@@ -150,3 +150,8 @@ def test_users_penalty_confines_nothing_unless_it_says_so():
 def test_bad_input_is_refused_by_name(wrong, message):
     with pytest.raises(InvalidInput, match=f"(?s){message}"):
         wrong()
+
+
+def test_a_penalty_and_a_number_have_no_sum():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        ridge(0.1) + 0.1

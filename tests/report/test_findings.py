@@ -143,3 +143,14 @@ def test_found_numbers_are_those_of_the_gaps(world):
     median = float(world.gaps.prediction_gap[1, :, -1].median())
     assert found["widths"]["80"]["prediction_gap"]["median"] == pytest.approx(median, rel=1e-15)
     assert found["own_cells"]["own_risk"] == float(world.own.risk[-1])
+
+
+def test_bands_in_words():
+    """One value needs no brackets, none is a dash, and one seed is no spread."""
+    of_seeds = [xr.DataArray(v, dims="seed") for v in ([1.0, 2.0, 4.0], [2.0] * 3, [np.nan] * 3)]
+    assert [findings.in_words(values) for values in of_seeds] == ["2 [1, 4]", "2", "–"]
+    assert findings.named_band(of_seeds[-1]) == {}
+    words = [findings.spread_of(xr.Dataset(coords={"seed": range(n)})) for n in (1, 3, 40)]
+    assert words[0] == "one seed"
+    assert words[1].endswith("[least, most] over 3 seeds")
+    assert words[2].endswith("[5 %, 95 %] over 40 seeds")
