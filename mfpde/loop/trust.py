@@ -51,8 +51,8 @@ def check_metadata(data: Path) -> None:
 def wrong_with(metadata: Any, most: float) -> str:
     """What is not as a run's arrays are, chunks above ``most`` bytes too; empty where all is."""
     try:
-        if metadata["node_type"] == "group":
-            return ""
+        if metadata["node_type"] != "array":
+            return "is no array"
         kind, shape = metadata["data_type"], metadata["shape"]
         chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
         codecs = {codec["name"] for codec in metadata["codecs"]}
