@@ -72,3 +72,5 @@ def test_a_snapshot_of_other_neurons_is_refused() -> None:
     snapshot = density(network(1)).isel(time=0)
     with pytest.raises(InvalidInput, match=r"(?s)'a', 'w'\).*'w1', 'w2'"):
         predict(network(2), snapshot, np.zeros((1, 2)))
+    with pytest.raises(InvalidInput, match=r"(?s)'a', 'w'\).*'w1', 'w2'"):
+        mf.potential(network(2), snapshot)

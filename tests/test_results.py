@@ -15,6 +15,7 @@ def test_a_folder_that_was_just_begun_is_gone_on_with(tmp_path):
     (tmp_path / LOCK).touch()
     (tmp_path / (results.PLAN + TEMPORARY)).write_text("{")
     assert not results.is_finished(tmp_path, ANSWERED)
+    (tmp_path / ("report.html" + TEMPORARY)).write_text("<ht")
     with results.opened(tmp_path, ANSWERED):
         assert not list(tmp_path.glob(f"*{TEMPORARY}")), "what the crash left is swept up"
         assert not results.is_finished(tmp_path, ANSWERED)
