@@ -37,8 +37,6 @@ class Recorder:
         watch: Sequence[Watch],
         escaped_tolerance: float,
     ) -> None:
-        if not isinstance(keep, str) or keep not in ("density", "marginals", "last"):
-            raise InvalidInput(f"keep = {shown(keep)}", fix='"density", "marginals" or "last"')
         self.flow, self.method, self.keep = flow, method, keep
         self.watch = checked_watch(watch, flow.grid.coords)
         self.escaped_tolerance = escaped_tolerance
