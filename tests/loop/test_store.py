@@ -1,12 +1,18 @@
 """A run on disk: bit for bit, readable by plain xarray, never over another result."""
 
+import errno
+import hashlib
+
 import numpy as np
 import pytest
 import xarray as xr
+from faults import disk
 from loop.planted import Uphill, X, Y, method, plain, square
 
 import mfpde as mf
 from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput, StorageError
+from mfpde.loop import checkpoint
+from mfpde.loop.files import sealed, unsealed
 
 TIMES = [0.0, 0.1, 0.25]
 
@@ -159,3 +165,79 @@ def test_the_last_density_is_a_measure_even_where_no_other_was_kept():
         np.testing.assert_array_equal(one, other)
     with pytest.raises(mf.InvalidInput, match="did not keep"):
         mf.as_measure(last.isel(time=0))
+
+
+def test_a_run_in_memory_is_written_as_it_is(tmp_path):
+    run = mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1)
+    target = mf.store(tmp_path / "run")
+    target.write(run)
+    same(target.load(), run)
+    assert (tmp_path / "run" / "DONE").exists()
+
+
+@pytest.mark.parametrize("at", [1, 40, 120])
+def test_a_full_disk_leaves_no_half_of_a_run_in_memory(tmp_path, at):
+    run = mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1)
+    with disk.failing(at=at, error=errno.ENOSPC), pytest.raises(StorageError) as refusal:
+        mf.store(tmp_path / "run").write(run)
+    assert refusal.value.run is run
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_times_are_another_run(tmp_path):
+    mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1, to=tmp_path / "run")
+    before = disk.everything(tmp_path)
+    with pytest.raises(InvalidInput, match=r"until 0\.25, now until 0\.1 only"):
+        mf.solve(plain(), square(), times=TIMES[:2], escaped_tolerance=1, to=tmp_path / "run")
+    assert disk.everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(("lost", "named"), [("COMMIT", "COMMIT"), ("checkpoint*", "checkpoint")])
+def test_what_a_run_cannot_go_on_without_is_named(tmp_path, lost, named):
+    """A checkpoint without the list of snapshots, and snapshots without a checkpoint."""
+    folder = tmp_path / "run"
+    stop_after(folder, 2)
+    for path in folder.glob(lost):
+        path.unlink()
+    before = disk.everything(tmp_path)
+    with pytest.raises(StorageError, match=named) as refusal:
+        mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1, to=folder)
+    assert "missing" in str(refusal.value)
+    assert disk.everything(tmp_path) == before
+    if lost != "COMMIT":
+        assert mf.load(folder).sizes["time"] == 2
+
+
+def test_a_run_said_to_be_done_with_fewer_snapshots_is_damaged(tmp_path):
+    folder = tmp_path / "run"
+    mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1, to=folder)
+    done = unsealed(folder / "DONE")
+    (folder / "DONE").write_bytes(sealed(done | {"snapshots": 2}))
+    with pytest.raises(StorageError, match="DONE is damaged"):
+        mf.load(folder)
+
+
+def test_a_checkpoint_holds_numbers_alone():
+    """Another kind of array is no checkpoint, whatever its hash says."""
+    whole = checkpoint.encoded(1, {"u": np.zeros(2)})
+    assert checkpoint.decoded(whole) is not None
+    body = whole[: -checkpoint.HASH].replace(b"<f8", b"|S8")
+    assert checkpoint.decoded(body + hashlib.sha256(body).digest()) is None
+
+
+def stop_after(folder, snapshots):
+    """Solve until so many snapshots are committed."""
+
+    class Enough(Exception):
+        pass
+
+    def watch(state, end):
+        if state.t >= TIMES[snapshots - 1] and count(folder) == snapshots:
+            raise Enough
+
+    with pytest.raises(Enough):
+        mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1, to=folder, progress=watch)
+
+
+def count(folder):
+    return unsealed(folder / "COMMIT")["snapshots"] if (folder / "COMMIT").exists() else 0
