@@ -24,7 +24,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "mutants.json"
 PATIENCE = 4.0  # times what the tests take without a mutant
-STORE = ("tests/loop/test_store.py", "tests/faults/test_store.py")
+STORE = (
+    "tests/loop/test_store.py",
+    "tests/faults/test_store.py",
+    "tests/faults/test_everywhere.py",
+)
 TARGETS = {  # source -> the tests that hold it to its word
     "mfpde/kernels/deposit.py": ("tests/kernels/test_deposit.py",),
     "mfpde/kernels/exchange.py": ("tests/kernels/test_exchange.py",),

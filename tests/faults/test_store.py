@@ -18,7 +18,6 @@ import pytest
 import xarray as xr
 from faults.disk import (
     CLOUD,
-    ERRORS,
     GRID,
     PROBLEM,
     TIMES,
@@ -99,24 +98,6 @@ def interrupted(folder: Path, name: str, at: int, **how) -> None:
         RESUMED[name](folder)
 
 
-@pytest.mark.parametrize(("name", "power"), [("marginals", True), ("flow", True)])
-def test_a_run_survives_a_crash_at_every_operation(tmp_path, name, power, count):
-    """With ``power``, all that was not forced to disk is lost too."""
-    for at in places(RUNS[name], tmp_path / "counted", count):
-        folder = tmp_path / str(at)
-        interrupted(folder, name, at, power=power)
-        readable(folder, name)
-        with failing():
-            assert bits(RUNS[name](folder)) == truth(name), at
-        assert leftovers(folder) == []
-        assert done(folder) == done(tmp_path / "counted")
-
-
-def done(folder: Path) -> bytes:
-    """The seal on the final state."""
-    return (folder / "DONE").read_bytes()
-
-
 def readable(folder: Path, name: str) -> int:
     """Readers see whole snapshots, or that there is no run yet; how many."""
     try:
@@ -129,20 +110,6 @@ def readable(folder: Path, name: str) -> int:
             stored = values.values.tobytes()
             assert truth(name)[variable][: len(stored)] == stored
     return run.sizes["time"]
-
-
-@pytest.mark.parametrize(("name", "error"), [("upwind", "no space"), ("flow", "input/output")])
-def test_a_disk_that_refuses_is_reported_and_loses_nothing(tmp_path, name, error, count):
-    for at in places(RUNS[name], tmp_path / "counted", count):
-        folder = tmp_path / str(at)
-        with failing(at=at, error=ERRORS[error]), pytest.raises(StorageError) as refusal:
-            RUNS[name](folder)
-        assert refusal.value.exit_code == 5
-        assert os.strerror(ERRORS[error]) in str(refusal.value)
-        readable(folder, name)
-        with failing():
-            assert bits(RUNS[name](folder)) == truth(name), at
-        assert leftovers(folder) == []
 
 
 @pytest.mark.parametrize("name", RESUMED)
