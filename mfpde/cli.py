@@ -241,6 +241,7 @@ def answer(question: Question, out: Path | None, max_seconds: float | None) -> N
     folder = out or results.next_free(samples.name)
     record = question.record()
     if results.is_finished(folder, record):
+        results.verify(folder)
         say(f"{folder} holds the answer: {folder / 'report.html'}")
         return
     jobs = len(question.particles) * question.seeds + 1

@@ -58,6 +58,8 @@ def is_result(folder: Path) -> bool:
     if (folder / results.PLAN).is_file():
         return True
     if not (folder / MANIFEST).is_file():
+        if (folder / COMMIT).is_file():
+            raise damaged(folder / MANIFEST, "it is missing")
         raise InvalidInput(
             f"{folder} holds nothing of this software",
             f"there is neither {results.PLAN} nor {MANIFEST} in it",
@@ -116,7 +118,7 @@ def verified(path: Path) -> str:
 def verified_run(folder: Path) -> str:
     """The same for one run, checkpoints included."""
     unsealed(folder / MANIFEST)
-    if not (folder / COMMIT).exists():
+    if not (folder / COMMIT).exists() and not (folder / checkpoint.NAME).exists():
         return "no snapshot yet"
     run: xr.Dataset = load(folder)
     for name in (checkpoint.NAME, checkpoint.PREVIOUS):

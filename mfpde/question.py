@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import mfpde as mf
 from mfpde.errors import InvalidInput
 from mfpde.experiment import METHODS
+from mfpde.loop.choice import check_steppable
 from mfpde.loop.files import digest
-from mfpde.loop.solver import check_steppable
 from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.data import motorcycle, read_csv
 from mfpde.problems.losses import LOSSES

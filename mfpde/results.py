@@ -159,12 +159,13 @@ def verify(folder: Path) -> None:
             unsealed(folder / name)
     if not (folder / DONE).exists():
         return
+    again = f"delete {folder / DONE}; mfpde resume {folder} then makes it again from the density"
     for name, hash_ in unsealed(folder / DONE)["files"].items():
         path = folder / name
         if not path.is_file():
-            raise damaged(path, "it is missing")
+            raise damaged(path, "it is missing", again)
         if digest(path.read_bytes()) != hash_:
-            raise damaged(path)
+            raise damaged(path, fix=again)
 
 
 def next_free(name: str) -> Path:

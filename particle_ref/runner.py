@@ -151,7 +151,9 @@ def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
         )
     if to is not None and not callable(getattr(to, "opened", None)):
         raise InvalidInput(
-            f"to = {reprlib.repr(to)}", "it cannot keep a run", 'to=mf.store("runs/y")'
+            f"to = {reprlib.repr(to)}",
+            "a writer of snapshots is asked for, which makes a folder safe",
+            'to=mf.store("runs/y")',
         )
 
 

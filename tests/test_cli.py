@@ -405,6 +405,9 @@ def test_what_is_not_there_yet_is_told(stored):
     assert "no density yet; results are not there yet" in told.stdout, told.stdout
     (stored / "hidden").rename(manifest)
     (density / "COMMIT").unlink()
+    refused(command("check", str(stored)), 5, "COMMIT is damaged")
+    for path in (*density.glob("checkpoint*"), density / "DONE"):
+        path.unlink()
     told = command("check", str(stored))
     assert "no snapshot yet" in told.stdout, told.stdout
 

@@ -177,6 +177,8 @@ def unsealed(path: Path) -> dict[str, Any]:
     Raises:
         StorageError: when the file is not, to the last bit, what was written.
     """
+    if not path.is_file():
+        raise damaged(path, "it is missing")
     data = path.read_bytes()
     try:
         record = json.loads(data)
@@ -189,11 +191,13 @@ def unsealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def damaged(path: Path, how: str = "it does not hold what was written") -> StorageError:
+def damaged(
+    path: Path,
+    how: str = "it does not hold what was written",
+    fix: str = "a copy of the folder, or compute again in another one",
+) -> StorageError:
     """The error for a file that changed or went since it was written."""
-    return StorageError(
-        f"{path} is damaged", how, "a copy of the folder, or compute again in another one"
-    )
+    return StorageError(f"{path} is damaged", how, fix)
 
 
 @contextmanager

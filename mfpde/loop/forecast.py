@@ -24,6 +24,7 @@ from mfpde.flows.gradient import takes_gradient
 from mfpde.flows.table import BLOCK, KEPT
 from mfpde.grids.axis import FEWEST_CELLS
 from mfpde.grids.grid import Grid
+from mfpde.loop.choice import chosen_for
 from mfpde.loop.machine import available_memory, free_disk
 from mfpde.loop.record import Keep
 from mfpde.methods.step import Method
@@ -89,7 +90,7 @@ class Forecast:
 def forecast(
     problem: Problem | KernelProblem,
     grid: Grid,
-    method: Method,
+    method: Method | None,
     times: ArrayLike,
     keep: Keep = "density",
     to: str | os.PathLike[str] | None = None,
@@ -101,14 +102,12 @@ def forecast(
     what ``watch`` does.
 
     Args:
-        problem, grid, times, keep, to: as for ``mf.solve``.
-        method: as for ``mf.solve``, but named.
+        problem, grid, method, times, keep, to: as for ``mf.solve``.
 
     Raises:
-        InvalidInput: when problem and grid do not fit, for no method, and for an unknown ``keep``.
+        InvalidInput: when problem, grid and method do not fit, and for an unknown ``keep``.
     """
-    if not isinstance(method, Method):
-        raise InvalidInput(f"method = {method!r} is not a method", fix="mf.muscl()")
+    method = chosen_for(problem, grid, method)
     if not isinstance(keep, str) or keep not in get_args(Keep):
         raise InvalidInput(f"keep = {shown(keep)}", fix=f"one of {get_args(Keep)}")
     snapshots = np.size(times)
@@ -153,7 +152,7 @@ def check_disk(told: Forecast) -> None:
         raise StorageError(
             f"the run needs {size(told.disk)} on disk",
             f"{size(told.free)} are free, of which {SPARE:.0%} are left over",
-            f'another folder, fewer times, keep="marginals"; {cells_of(told.largest)} cells fit',
+            'another folder, fewer times, fewer cells, or keep="marginals"',
         )
 
 

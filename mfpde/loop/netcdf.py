@@ -11,7 +11,7 @@ import xarray as xr
 
 from mfpde.errors import AlreadyExists
 from mfpde.loop.files import TEMPORARY, force, force_names, make_all, rename, reported
-from mfpde.loop.store import load
+from mfpde.loop.reading import load
 
 Engine = Literal["netcdf4", "h5netcdf", "scipy"]
 ENGINES: dict[Engine, list[str]] = {
@@ -29,7 +29,7 @@ def export(run: xr.Dataset | str | os.PathLike[str], path: str | os.PathLike[str
 
     Raises:
         AlreadyExists: when the file exists.
-        InvalidInput, StorageError: as of :func:`~mfpde.loop.store.load`; StorageError also when
+        InvalidInput, StorageError: as of :func:`~mfpde.loop.reading.load`; StorageError also when
             the file cannot be written.
     """
     target = Path(path)

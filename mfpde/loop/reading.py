@@ -44,6 +44,8 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     folder = folder_of(path)
     for part in (MANIFEST, DATA, COMMIT):
         if not (folder / part).exists():
+            if (folder / DONE).exists():
+                raise damaged(folder / part, "it is missing")
             inside = [found.parent.name for found in sorted(folder.glob(f"*/{MANIFEST}"))]
             raise InvalidInput(
                 f"{folder} holds no run",

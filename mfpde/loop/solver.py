@@ -15,13 +15,13 @@ from mfpde.errors import (
     InvalidInput,
     MassEscaped,
     MfpdeError,
-    NotAvailable,
     NumericalStop,
     Stopped,
 )
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
+from mfpde.loop.choice import chosen_for
 from mfpde.loop.forecast import check_disk, check_memory, forecast
 from mfpde.loop.identity import identity
 from mfpde.loop.progress import Progress, chosen, silent, within
@@ -30,8 +30,6 @@ from mfpde.loop.stepping import Loop
 from mfpde.loop.store import Book, Store
 from mfpde.loop.threads import one_thread
 from mfpde.methods.muscl import muscl
-from mfpde.methods.scharfetter_gummel import scharfetter_gummel
-from mfpde.methods.semi_lagrangian import declared, obstacle, semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -82,7 +80,8 @@ def solve(
 
     Raises:
         InvalidInput: when problem, grid, method and times do not fit; for λ > 0 also where nothing
-            confines the mass along a coordinate and no closed wall was named.
+            confines the mass along a coordinate and no closed wall was named; and when ``to`` holds
+            another run, with the differences.
         NotAvailable: for λ > 0 and a method that does not diffuse.
         NumericalStop: when a guard stops the run; ``error.last`` is the run up to the last good
             state, or what ``to`` holds of it.
@@ -91,7 +90,6 @@ def solve(
             the run up to the last step). A KeyboardInterrupt leaves the last checkpoint, which the
             same call goes on from too.
         AlreadyExists: when ``to`` holds something else, or is being written (``Busy``).
-        InvalidInput: also when ``to`` holds another run, with the differences.
         StorageError: when ``to`` cannot be written or is damaged; what was committed stays.
     """
     instants = checked_times(times)
@@ -114,6 +112,10 @@ def solve(
         if isinstance(stop, MassEscaped):
             name_box(stop, problem, grid, chosen_method, instants[-1])
         stop.keep(what_is_kept(stop.last, target))
+        raise
+    except KeyboardInterrupt as stop:
+        if target is not None:
+            stop.add_note(f"kept in {target.path}: the same call again goes on")
         raise
     except Stopped as stop:
         here = "the run so far, as error.last; with to=… the same call would go on"
@@ -250,32 +252,3 @@ def check_stride(method: Method, instants: Array) -> None:
             f"{method.call} is at k·dt after k steps and nowhere else",
             f"times={near.tolist()}, or another dt",
         )
-
-
-def check_steppable(problem: Problem | KernelProblem, method: Method) -> None:
-    """Raise where the method does not step the problem's diffusion."""
-    if problem.entropy > 0 and not method.diffuses:
-        raise NotAvailable(
-            f"entropy = {problem.entropy:g} with {method.call}",
-            "it does not step the diffusion λΔρ",
-            "mf.scharfetter_gummel(), which does, or mf.semi_lagrangian() under ridge",
-        )
-
-
-def chosen_for(problem: Problem | KernelProblem, grid: Grid, method: Method | None) -> Method:
-    """The caller's method, or the one that suits the problem."""
-    if not isinstance(problem, Problem | KernelProblem):
-        raise InvalidInput(f"problem = {problem!r} is not a problem", fix="mf.two_layer(x, y)")
-    if method is not None and not isinstance(method, Method):
-        raise InvalidInput(
-            f"method = {method!r} is not a method",
-            "a method is what its constructor returns, called",
-            "mf.semi_lagrangian(), mf.muscl() or mf.upwind()",
-        )
-    if method is not None:
-        check_steppable(problem, method)
-        return method
-    if problem.entropy > 0:
-        return scharfetter_gummel()
-    suits = isinstance(problem, Problem) and declared(problem)
-    return semi_lagrangian() if suits and obstacle(problem, grid) is None else muscl()

@@ -180,9 +180,16 @@ def test_what_a_run_has_written_already_is_its_own(monkeypatch, tmp_path):
     assert free_disk(tmp_path / "run") == 510
 
 
+def test_the_default_method_is_that_of_solve():
+    assert (
+        mf.forecast(plain(), square(), None, TIMES).memory
+        == mf.forecast(plain(), square(), mf.semi_lagrangian(), TIMES).memory
+    )
+
+
 def test_bad_arguments():
     with pytest.raises(InvalidInput, match="method"):
-        mf.forecast(plain(), square(), None, TIMES)
+        mf.forecast(plain(), square(), "muscl", TIMES)
     with pytest.raises(InvalidInput, match="keep"):
         told(keep="all")
     with pytest.raises(InvalidInput, match="axes"):

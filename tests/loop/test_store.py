@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from faults import disk
 from loop.planted import Uphill, X, Y, method, plain, square
 
 import mfpde as mf
+from mfpde import inspection
 from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput, StorageError
 from mfpde.loop import checkpoint
 from mfpde.loop.files import sealed, unsealed
@@ -129,14 +131,6 @@ def test_folders_without_a_run(tmp_path, make):
     assert str(path) in str(refusal.value)
 
 
-def test_half_a_run_is_named_as_such(tmp_path):
-    mf.solve(plain(), square(), times=TIMES, to=tmp_path / "run")
-    (tmp_path / "run" / "out.zarr").rename(tmp_path / "elsewhere")
-    with pytest.raises(InvalidInput) as refusal:
-        mf.load(tmp_path / "run")
-    assert "out.zarr" in str(refusal.value)
-
-
 def test_nothing_is_computed_for_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     problem, grid = RUNS["network"]
@@ -241,3 +235,24 @@ def stop_after(folder, snapshots):
 
 def count(folder):
     return unsealed(folder / "COMMIT")["snapshots"] if (folder / "COMMIT").exists() else 0
+
+
+@pytest.mark.parametrize("part", ["COMMIT", "manifest.json", "out.zarr"])
+def test_a_part_that_a_finished_run_lost_is_damage_to_everyone(tmp_path, part):
+    folder = tmp_path / "run"
+    call = partial(mf.solve, plain(), square(), times=TIMES, escaped_tolerance=1, to=folder)
+    call()
+    (folder / part).rename(tmp_path / "elsewhere")
+    readers = [lambda: mf.load(folder), lambda: inspection.verified(folder)]
+    for read in readers if part == "manifest.json" else [*readers, call]:
+        with pytest.raises(StorageError, match=f"{part}.* is damaged"):
+            read()
+
+
+def test_ctrl_c_says_what_is_kept(tmp_path):
+    def interrupt(state, end):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        mf.solve(plain(), square(), times=TIMES, to=tmp_path / "run", progress=interrupt)
+    assert stop.value.__notes__ == [f"kept in {tmp_path / 'run'}: the same call again goes on"]
