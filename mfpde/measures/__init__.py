@@ -10,6 +10,7 @@ from mfpde.measures.distances import (
     sliced_w2_each,
 )
 from mfpde.measures.measure import as_measure, coordinates, periods
+from mfpde.measures.regime import regime
 
 __all__ = [
     "as_measure",
@@ -20,6 +21,7 @@ __all__ = [
     "exact_w2",
     "marginal_w1",
     "periods",
+    "regime",
     "sliced_w2",
     "sliced_w2_each",
     "true_error",
