@@ -10,7 +10,8 @@ from mfpde.loop.forecast import Forecast, forecast
 from mfpde.loop.netcdf import export
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
-from mfpde.measures import as_measure, estimated_error, regime, true_error
+from mfpde.measures import as_measure, estimated_error, true_error
+from mfpde.measures.regime import regime
 from mfpde.methods.fipy_backend import fipy
 from mfpde.methods.muscl import muscl
 from mfpde.methods.pushforward import pushforward

@@ -63,7 +63,6 @@ ALSO = {
 }
 LONG = {
     "mfpde.problems.laws": "six laws, each with density, map of the cube, rule, reach, structure",
-    "mfpde.measures.distances": "four distances on one set of checked arrays",
 }
 MOST_LINES = 400
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}

@@ -1,27 +1,29 @@
 """Runs as measures: how far they are from each other, and from the truth."""
 
 from mfpde.measures.accuracy import estimated_error, true_error
-from mfpde.measures.distances import (
-    energy_distance,
-    energy_distance_each,
+from mfpde.measures.energy import energy_distance, energy_distance_each
+from mfpde.measures.measure import as_measure, coordinates, drawn, periods
+from mfpde.measures.transport import (
     exact_w2,
+    flat,
     marginal_w1,
+    marginal_w2,
     sliced_w2,
     sliced_w2_each,
 )
-from mfpde.measures.measure import as_measure, coordinates, periods
-from mfpde.measures.regime import regime
 
 __all__ = [
     "as_measure",
     "coordinates",
+    "drawn",
     "energy_distance",
     "energy_distance_each",
     "estimated_error",
     "exact_w2",
+    "flat",
     "marginal_w1",
+    "marginal_w2",
     "periods",
-    "regime",
     "sliced_w2",
     "sliced_w2_each",
     "true_error",

@@ -70,6 +70,21 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
     return _points(moment, kept), masses[kept]
 
 
+def drawn(snapshot: xr.Dataset, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """An iid cloud of the measure at one time: points (size, D) and equal weights of its mass.
+
+    Of a density points are uniform within their cells.
+    """
+    points, weights = as_measure(snapshot)
+    cloud = points[rng.choice(len(points), size, p=weights / weights.sum())]
+    if "position" not in snapshot:
+        for k, name in enumerate(coordinates(snapshot)):
+            edges = snapshot[f"{name}_edges"].values
+            cell = np.searchsorted(edges, cloud[:, k]) - 1
+            cloud[:, k] = rng.uniform(edges[cell], edges[cell + 1])
+    return cloud, np.full(size, weights.sum() / size)
+
+
 def coordinates(run: xr.Dataset) -> tuple[str, ...]:
     """Names of the coordinates of a neuron, in the order in which the run holds them.
 

@@ -29,6 +29,7 @@ from scipy.interpolate import make_interp_spline
 from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.measures.measure import Array, as_measure, check_dataset, coordinates, periods
+from mfpde.measures.weighted import without_dust
 from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.losses import LOSSES
 from mfpde.problems.problem import Problem
@@ -204,7 +205,7 @@ def weight_change(
         why["weight_change"] = "neurons under noise have no path that a density tells"
         return np.full(run.sizes["time"], np.nan)
     else:
-        first, weights = without_dust(*start)
+        first, weights = without_dust(*start, DUST)
         moved = paths(problem, run, first) - first
     size = math.sqrt(weights @ (first**2).sum(axis=1))
     displaced = np.sqrt((moved**2).sum(axis=2) @ weights)
@@ -212,13 +213,6 @@ def weight_change(
         why["weight_change"] = "all neurons start at 0"
         return np.full(len(displaced), np.nan)
     return displaced / size
-
-
-def without_dust(points: Array, weights: Array) -> tuple[Array, Array]:
-    """The heaviest points, which hold all but DUST of the mass."""
-    order = np.argsort(weights)
-    kept = order[np.searchsorted(np.cumsum(weights[order]), DUST * weights.sum()) :]
-    return points[kept], weights[kept]
 
 
 def paths(problem: Problem, run: xr.Dataset, points: Array) -> Array:

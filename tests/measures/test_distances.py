@@ -15,13 +15,16 @@ from scipy.special import ndtri
 
 from mfpde.errors import InvalidInput
 from mfpde.measures import (
-    distances,
+    energy,
     energy_distance,
     energy_distance_each,
     exact_w2,
+    flat,
     marginal_w1,
+    marginal_w2,
     sliced_w2,
     sliced_w2_each,
+    transport,
 )
 
 Measure = tuple[np.ndarray, np.ndarray]
@@ -58,6 +61,75 @@ def on_circles(points: np.ndarray, lengths: tuple[float, ...]) -> np.ndarray:
             z = length / (2 * np.pi) * np.exp(2j * np.pi * values / length)
             columns += [z.real, z.imag]
     return np.stack(columns, axis=1)
+
+
+# W2 of one coordinate, and masses that differ -----------------------------------------------------
+
+
+def test_w2_of_gaussians_by_their_quantiles() -> None:
+    q = ndtri((np.arange(500) + 0.5) / 500)
+    equal = np.full(500, 1 / 500)
+    assert marginal_w2(q, equal, q + 0.37, equal) == pytest.approx(0.37, rel=1e-12)
+    both = marginal_w2(0.2 + q, equal, -0.1 + 3 * q, equal)
+    assert both == pytest.approx(np.sqrt(((0.3 - 2 * q) ** 2).mean()), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("period", [INF, 2.0])
+def test_w2_of_one_coordinate_is_exact_transport(seed: int, period: float) -> None:
+    """Uneven weights, points all around the circle and in parts of it."""
+    (x, wx), (y, wy) = cloud(31, 1, seed), cloud(23, 1, seed + 100)
+    x, y = x * (0.1 + seed % 4), y * (0.1 + seed % 3) + 0.7 * seed
+    expected = exact_w2(x, wx, y, wy, (period,))
+    assert marginal_w2(x[:, 0], wx, y[:, 0], wy, period) == pytest.approx(expected, rel=1e-7)
+
+
+def test_w2_of_a_turn_around_the_circle() -> None:
+    x, equal = np.linspace(0, 2, 40, endpoint=False), np.full(40, 1 / 40)
+    assert marginal_w2(x, equal, x + 0.013, equal, 2.0) == pytest.approx(0.013, rel=1e-9)
+    assert marginal_w2(x, equal, x + 1e-6, equal, 2.0) == pytest.approx(1e-6, rel=1e-2)
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(0.3, 0.3), (1.9, 1.9), (2.5, 2.0), (40.0, 2.0)])
+def test_flat_distance_of_two_points(apart: float, expected: float) -> None:
+    """Moved, or lost here and made there at twice the radius."""
+    one = np.ones(1)
+    found = flat(np.zeros((1, 2)), one, np.array([[0.0, apart]]), one, 1.0)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_flat_distance_counts_mass() -> None:
+    """Three units against one at distance 1/2: one moved, two lost."""
+    x = np.zeros((1, 1))
+    assert flat(x, np.array([3.0]), x + 0.5, np.array([1.0]), 2.0) == pytest.approx(0.5 + 4.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flat_distance_by_its_dual(seed: int) -> None:
+    """sup ∫h d(x − y) over |h| <= r, Lip h <= 1: a linear programme over the values of h."""
+    (x, wx), (y, wy) = cloud(9, 2, seed), cloud(7, 2, seed + 50)
+    wy, radius = (0.3 + seed) * wy, 0.7
+    points, signed = np.concatenate([x, y]), np.concatenate([wx, -wy])
+    pairs = [(i, j) for i in range(16) for j in range(16) if i != j]
+    rows = np.zeros((len(pairs), 16))
+    for row, (i, j) in zip(rows, pairs, strict=True):
+        row[i], row[j] = 1, -1
+    apart = [np.linalg.norm(points[i] - points[j]) for i, j in pairs]
+    dual = linprog(-signed, rows, apart, bounds=(-radius, radius))
+    assert flat(x, wx, y, wy, radius) == pytest.approx(-dual.fun, rel=1e-9)
+    assert flat(y, wy, x, wx, radius) == pytest.approx(-dual.fun, rel=1e-9)
+
+
+def test_flat_distance_goes_around_circles() -> None:
+    one = np.ones(1)
+    found = flat(np.array([[0.1]]), one, np.array([[1.9]]), one, 1.0, (2.0,))
+    assert found == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, INF, math.nan])
+def test_flat_distance_needs_a_radius(radius: float) -> None:
+    with pytest.raises(InvalidInput, match="radius"):
+        flat(*cloud(3, 1), *cloud(3, 1), radius)
 
 
 # W1 of one coordinate -----------------------------------------------------------------------------
@@ -151,7 +223,7 @@ def test_sliced_w2_in_a_plane_is_the_mean_over_equally_spaced_directions() -> No
 
 @pytest.mark.parametrize("dimension", [3, 5, 8])
 def test_directions_are_spread_evenly(dimension: int) -> None:
-    theta = distances._directions(dimension)
+    theta = transport.directions(dimension)
     np.testing.assert_allclose((theta**2).sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_allclose(
         theta.T @ theta / len(theta), np.eye(dimension) / dimension, atol=1e-12
@@ -200,11 +272,11 @@ def test_energy_distance_is_its_definition(lengths: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize("cells", [(20, 13), (7, 8, 9), (4, 5, 3, 4), (1, 12)])
-@pytest.mark.parametrize("block", [100, distances.BLOCK])  # several blocks of targets, or one
+@pytest.mark.parametrize("block", [100, energy.BLOCK])  # several blocks of targets, or one
 def test_lattice_and_particles_against_the_direct_sums(
     cells: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distances, "BLOCK", block)
+    monkeypatch.setattr(energy, "BLOCK", block)
     (x, wx), (y, wy) = gaussian_grid(*cells), cloud(200, len(cells), seed=2)
     x, y = x + 0.1, y + 1.0
     three_means = 2 * pair_sum(x, wx, y, wy) - pair_sum(x, wx, x, wx) - pair_sum(y, wy, y, wy)
@@ -217,32 +289,32 @@ def test_lattice_and_particles_against_the_direct_sums(
 def test_convolution_is_the_direct_sum(lengths: tuple[float, ...]) -> None:
     x, _ = gaussian_grid(9, 8, 10, box=3.0)
     weights = np.random.default_rng(0).normal(size=len(x))  # signed, as differences are
-    lattice = distances._lattice(x, weights)
+    lattice = energy._lattice(x, weights)
     assert lattice is not None
     u = on_circles(x, lengths)
     direct = pair_sum(u, weights, u, weights)
     scale = np.abs(weights).sum() ** 2
-    assert distances._lattice_spread(lattice, lengths) == pytest.approx(direct, abs=1e-13 * scale)
+    assert energy._lattice_spread(lattice, lengths) == pytest.approx(direct, abs=1e-13 * scale)
 
 
 def test_a_lattice_is_found_through_gaps_and_nowhere_else() -> None:
     x, wx = gaussian_grid(16, 12)
     apart = np.abs(x[:, 0]) > 3  # two islands, whole columns of cells missing between them
-    lattice = distances._lattice(x[apart], wx[apart])
+    lattice = energy._lattice(x[apart], wx[apart])
     assert lattice is not None
     assert lattice.mass.shape == (16, 12)
     assert lattice.mass.sum() == pytest.approx(wx[apart].sum(), rel=1e-14)
     assert lattice.steps == pytest.approx((13 / 16, 13 / 12), rel=1e-13)
-    assert distances._lattice(np.sinh(x), wx) is None
-    assert distances._lattice(*cloud(200, 2)) is None
+    assert energy._lattice(np.sinh(x), wx) is None
+    assert energy._lattice(*cloud(200, 2)) is None
     diagonal = np.repeat(np.arange(1000.0)[:, None], 2, axis=1)  # a thousand of a million sites
-    assert distances._lattice(diagonal, np.ones(1000)) is None
+    assert energy._lattice(diagonal, np.ones(1000)) is None
 
 
 def test_a_stretched_grid_against_particles() -> None:
     x, wx = gaussian_grid(11, 12)
     x, (y, wy) = np.sinh(x / 3), cloud(60, 2)
-    assert distances._lines(x, wx) is not None
+    assert energy._lines(x, wx) is not None
     three_means = 2 * pair_sum(x, wx, y, wy) - pair_sum(x, wx, x, wx) - pair_sum(y, wy, y, wy)
     assert energy_distance(x, wx, y, wy) == pytest.approx(math.sqrt(three_means), rel=1e-11)
 
@@ -251,7 +323,7 @@ def test_a_stretched_grid_against_particles() -> None:
 def test_mean_distance_within_a_gaussian(cells: tuple[int, ...], mean: float) -> None:
     # E|X - X'| = sqrt(2) E|X|: sqrt(pi) in the plane, 4 / sqrt(pi) in space
     x, wx = gaussian_grid(*cells)
-    spread = distances._spread(x, wx, (INF,) * len(cells))
+    spread = energy._spread(x, wx, (INF,) * len(cells))
     assert spread == pytest.approx(math.sqrt(np.pi) * mean, rel=2e-4)
 
 
@@ -279,11 +351,11 @@ def test_on_one_lattice_there_is_no_floor_of_round_off() -> None:
 def test_dust_is_swept_within_its_bound() -> None:
     (x, wx), (y, wy) = cloud(50, 2), cloud(40, 2, seed=1)
     far = np.append(x, [[100.0, 0.0]], axis=0), np.append(wx, 1e-12 * 0.99)
-    kept = distances._without_dust(*far)
+    kept = energy.swept(*far)
     np.testing.assert_array_equal(kept[0], x)
     change = energy_distance(*far, y, wy) - energy_distance(x, wx, y, wy)
     assert abs(change) <= 2e-12 * math.sqrt(2 * 105)
-    heavier = distances._without_dust(far[0], np.append(wx, 1e-12 * 1.01))
+    heavier = energy.swept(far[0], np.append(wx, 1e-12 * 1.01))
     assert len(heavier[0]) == 51
 
 
@@ -312,7 +384,7 @@ def test_exact_w2_goes_the_short_way_around_a_torus() -> None:
 
 
 def test_exact_w2_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distances, "TRANSPORT_LIMIT", 99)
+    monkeypatch.setattr(transport, "TRANSPORT_LIMIT", 99)
     with pytest.raises(InvalidInput, match="prune"):
         exact_w2(*cloud(10, 2), *cloud(10, 2))
     assert exact_w2(*cloud(9, 2), *cloud(11, 2)) > 0
