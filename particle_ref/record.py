@@ -106,7 +106,8 @@ def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> xr.Da
             "y": ("sample", np.asarray(problem.y, dtype=float)),
             "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
         }
-        | (density if getattr(method, "carries_density", False) else {}),
+        | (density if getattr(method, "carries_density", False) else {})
+        | {name: ("time", np.empty(0)) for name in _measured(method, problem)},
         coords={"time": np.empty(0), "coord": list(space.coords)},
         attrs={
             "software": "particle_ref",
@@ -139,7 +140,7 @@ def snapshot(time: float, cloud: Cloud, force: Force, space: Space, method: Meth
             "end earlier, or look at the problem's features at the last cloud",
         )
     density = {} if cloud.log_density is None else {"log_density": cloud.log_density}
-    return density | {
+    row = density | {
         "time": time,
         "position": u,
         "weight": p,
@@ -148,6 +149,13 @@ def snapshot(time: float, cloud: Cloud, force: Force, space: Space, method: Meth
         "dissipation": dissipation,
         "prediction": response.prediction,
     }
+    measured = _measured(method, force.problem)
+    return row | {name: float(getattr(cloud, name)) for name in measured}
+
+
+def _measured(method: Method, problem: Problem) -> tuple[str, ...]:
+    """Variables of time that a method measures by itself; its clouds have them as attributes."""
+    return method.measured(problem) if hasattr(method, "measured") else ()
 
 
 def identity(
