@@ -35,9 +35,10 @@ class GradientFlow:
 
     It lands on the requested times. Crossing a kink of the activation (ReLU) is right but dear,
     some 300 forces each time. Along a kink that attracts from both sides, which ReLU on few
-    samples often has, no step is long enough: the run stops with NumericalStop. A penalty with a
-    kink in its proximal map (|a|) is refused, since particles come to rest there at once, and so
-    are walls that are met. :class:`Descent` handles all of these.
+    samples often has, no step is long enough: the run stops with NumericalStop, and
+    ``Descent(dt, kinks="slide")`` follows. A penalty with a kink in its proximal map (|a|) is
+    refused, since particles come to rest there at once, and so are walls that are met.
+    :class:`Descent` handles both.
 
     Attributes:
         rtol: relative tolerance of one step, in the mean over all coordinates of all particles.
@@ -107,7 +108,8 @@ class GradientFlow:
             raise NumericalStop(
                 f"the flow cannot be followed beyond t = {solver.t:g}",
                 message,
-                "end earlier; if the force jumps where particles are, use Descent(dt)",
+                "end earlier; if the force jumps where particles are, use "
+                'Descent(dt, kinks="slide")',
             )
         return solver.y
 
@@ -135,6 +137,6 @@ class _Watch:
                     f"the last {PACE} steps to t = {t:g} were {(t - self.mark) / PACE:.1e} long",
                     "particles slide along a kink of the activation or of the penalty, or the "
                     "force is too stiff for an explicit method",
-                    "use Descent(dt), or looser tolerances",
+                    'use Descent(dt, kinks="slide"), or looser tolerances',
                 )
             self.mark = t

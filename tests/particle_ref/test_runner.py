@@ -31,7 +31,7 @@ def test_the_record_of_a_run(toy, problem):
     np.testing.assert_array_equal(run.position[0], START.position)
     assert run.attrs == {
         "software": "particle_ref",
-        "method": "Descent(dt=0.5)",
+        "method": "Descent(dt=0.5, kinks='cross')",
         "problem": "FeatureProblem",
         "penalty": "Penalty",
         "entropy": 0.0,
