@@ -8,6 +8,7 @@ from particle_ref.cloud import Cloud, sample
 from particle_ref.distances import wasserstein_distance
 from particle_ref.errors import InvalidInput, NumericalStop, Stopped
 from particle_ref.methods.characteristics import Characteristics
+from particle_ref.methods.conic import Conic
 from particle_ref.methods.descent import Descent
 from particle_ref.methods.gradient_flow import GradientFlow
 from particle_ref.network import MeanFieldTwoLayerNN
@@ -17,6 +18,7 @@ from particle_ref.truth import Truth
 __all__ = [
     "Characteristics",
     "Cloud",
+    "Conic",
     "Descent",
     "GradientFlow",
     "InvalidInput",
