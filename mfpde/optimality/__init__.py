@@ -1,0 +1,1 @@
+"""How low the energy can fall: optima, and bounds that certify them."""
