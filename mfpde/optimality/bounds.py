@@ -1,12 +1,24 @@
-"""A certified infimum of the potential V(θ) = Σ_i r_i Φ_i(θ) + reg(θ) over a box."""
+"""A certified infimum of the potential V(θ) = Σ_i r_i Φ_i(θ) + reg(θ) over a box.
+
+Branch and bound over the weights v of Φ(a, v) = a ψ(v): on a cell, g(v) = Σ_i r_i ψ_i(v) is its
+Taylor expansion at the centre up to a bounded remainder, and the least value over a is closed form.
+Near a smooth minimum the bounds are of third order, so few cells are left at every scale.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
+from mfpde.optimality.expansions import Expansion, expansion
+from mfpde.problems.penalties import Penalty, Shrinkage, no_penalty
 from mfpde.problems.problem import Array, Problem
+
+BLOCK = 2**20  # features evaluated at once
+MOST_CELLS = 2**20  # looked at in all
+ROUND_OFF = np.finfo(float).eps
 
 
 @dataclass(frozen=True)
@@ -33,11 +45,192 @@ def infimum(
     """The infimum of V = Σ_i r_i Φ_i + reg over the box ``low`` <= θ <= ``high``.
 
     Args:
-        problem: features Φ and penalty.
+        problem: a two-layer network with a named or piecewise linear activation, and a penalty
+            made of ridge and total_variation; others have no known bounds.
         slope: r (n,), the risk's slope ``problem.loss.slope(f)``, weights p_i included.
-        low, high: (D,) ends of the box in the order of ``problem.coords``; infinite where it has
-            none.
-        tolerance: value − lower that is aimed at, in units of V.
+        low, high: (D,) ends of the box in the order of ``problem.coords``. The output weight's may
+            be infinite; V is then bounded below where the penalty makes it so.
+        tolerance: value − lower that is aimed at, in units of V, beside round-off.
     """
-    at = 0.5 * (low + high)
-    return Infimum(-np.inf, np.nan, at, "not yet")
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    series = None if problem.activation is None else expansion(problem.activation)
+    shrinkage = quadratic_part(problem.penalty)
+    inner = slice(int(problem.lifted), None)
+    reason = ""
+    if series is None:
+        reason = f"the derivatives of {problem.activation or 'these features'} have no known bounds"
+    elif shrinkage is None:
+        reason = f"the penalty {problem.penalty} has no known bounds"
+    elif not (np.isfinite(low[inner]).all() and np.isfinite(high[inner]).all()):
+        reason = "the box of the weights has no end"
+    if series is None or shrinkage is None or reason:
+        at = np.clip(np.zeros(len(low)), low, high)
+        return Infimum(-np.inf, value_at(problem, slope, at), at, reason)
+    V = Potential(problem, series, shrinkage, slope, low, high)
+    lower, at, reason = branch_and_bound(V, low[inner], high[inner], tolerance)
+    return Infimum(lower, value_at(problem, slope, at), at, reason)
+
+
+def value_at(problem: Problem, slope: Array, at: Array) -> float:
+    """V(θ) at one point (D,); -inf where that lies at infinity."""
+    if not np.isfinite(at).all():
+        return -np.inf
+    point = at[None]
+    g = float(problem.phi(point[:, int(problem.lifted) :])[0] @ slope)
+    return (float(at[0]) * g if problem.lifted else g) + float(problem.penalty.value(point)[0])
+
+
+def quadratic_part(penalty: Penalty) -> Shrinkage | None:
+    """The strengths of a sum of ridges and total variations; None for other penalties."""
+    if penalty == no_penalty:
+        return Shrinkage()
+    return penalty.prox if isinstance(penalty.prox, Shrinkage) else None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is known of V on some cells of v, for the best a.
+
+    Attributes:
+        lower: a bound from below on each cell, (N,).
+        value: V at the centres, (N,).
+        a: the output weight that is best at the centres, (N,).
+        slack: the part of value − lower that is round-off, and does not shrink with the cell.
+        corner: the corner at which the expansion is least, (N, k).
+    """
+
+    lower: Array
+    value: Array
+    a: Array
+    slack: Array
+    corner: Array
+
+
+class Potential:
+    """V(a, v) = a g(v) + μ_a a²/2 + s|a| + Σ_k μ_k v_k²/2, on boxes of v for a in an interval.
+
+    Without output weights a = 1.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        series: Expansion,
+        shrinkage: Shrinkage,
+        slope: Array,
+        low: Array,
+        high: Array,
+    ) -> None:
+        self.series, self.r, self.x = series, slope, problem.directions
+        mu = np.broadcast_to(np.asarray(shrinkage.mu, dtype=float), len(low))
+        if problem.lifted:
+            self.a, self.mu_a, self.mu, self.s = (low[0], high[0]), mu[0], mu[1:], shrinkage.s
+        else:
+            self.a, self.mu_a, self.mu, self.s = (1.0, 1.0), 0.0, mu, 0.0
+        self.lifted = problem.lifted
+        n, k = self.x.shape
+        self.squares = (self.x[:, :, None] * self.x[:, None, :]).reshape(n, k * k)
+        self.round_off = (n + k + 16) * ROUND_OFF
+
+    def bounds(self, centre: Array, half: Array) -> Bounds:
+        """Bounds on the boxes centre ± half, (N, k) each."""
+        n, k = self.x.shape
+        z, reach = centre @ self.x.T, half @ np.abs(self.x).T
+        size = np.abs(centre) @ np.abs(self.x).T
+        value, rate = self.series.activation.value(z), self.series.activation.slope(z)  # type: ignore[misc]
+        g, dg = value @ self.r, (rate * self.r) @ self.x * half
+        hessian = ((self.series.curvature(z) * self.r) @ self.squares).reshape(-1, k, k)
+        hessian *= half[:, :, None] * half[:, None, :]
+        noise = self.round_off * ((np.abs(value) + np.abs(rate) * size) @ np.abs(self.r))
+        rest = self.series.remainder(z, reach) @ np.abs(self.r) + noise
+        ridge, pull = np.square(centre) @ self.mu / 2, self.mu * centre * half
+        here, a = self.least(g, g)
+        lower, lowest = np.full(len(g), np.inf), centre
+        for corner in product((-1.0, 1.0), repeat=k):
+            there = g + dg @ corner
+            least, _ = self.least(there - rest - sag(hessian), there + rest + sag(-hessian))
+            lower_here = pull @ corner + least
+            lowest = np.where((lower_here < lower)[:, None], centre + corner * half, lowest)
+            lower = np.minimum(lower, lower_here)
+        slack = self.round_off * (ridge + np.abs(pull).sum(axis=1) + np.abs(here))
+        slack += np.abs(a) * noise
+        return Bounds(ridge + lower - slack, ridge + here, a, 2 * slack, lowest)
+
+    def least(self, above: Array, below: Array) -> tuple[Array, Array]:
+        """min over a of a g + μ_a a²/2 + s|a| with its place; g differs for a >= 0 and a <= 0."""
+        low, high = self.a
+        best, place = np.full(above.shape, np.inf), np.zeros(above.shape)
+        for g, lo, hi in (
+            (above + self.s, max(low, 0.0), high),
+            (below - self.s, low, min(high, 0.0)),
+        ):
+            if lo > hi:
+                continue
+            if self.mu_a > 0:
+                a = np.clip(-g / self.mu_a, lo, hi)
+                value = a * g + self.mu_a * a**2 / 2
+            else:
+                a = np.where(g < 0, hi, lo)
+                value = np.multiply(a, g, out=np.zeros_like(g), where=g != 0)
+            place = np.where(value < best, a, place)
+            best = np.minimum(best, value)
+        return best, place
+
+    def point(self, a: float, v: Array) -> Array:
+        """The neuron (D,)."""
+        return np.concatenate([[a], v]) if self.lifted else v
+
+
+def sag(hessian: Array) -> Array:
+    """−min over |t_k| <= 1 of ½ tᵀHt, at most (Gershgorin), (N, k, k) -> (N,)."""
+    own = np.einsum("pkk->pk", hessian)
+    others = np.abs(hessian).sum(axis=2) - np.abs(own)
+    return 0.5 * np.maximum(others - own, 0.0).sum(axis=1)
+
+
+def branch_and_bound(
+    V: Potential, low: Array, high: Array, tolerance: float
+) -> tuple[float, Array, str]:
+    """A lower bound of V for v in the box, the best neuron, and what kept them apart, if any.
+
+    Cells that cannot hold a value more than the tolerance below the best one are settled; the
+    others are halved along every axis.
+    """
+    k = len(low)
+    corners = np.array(list(product((-0.5, 0.5), repeat=k)))
+    centre, half = 0.5 * (low + high)[None], 0.5 * (high - low)[None]
+    best, at, settled, looked = np.inf, V.point(V.a[0], low), np.inf, 0
+    while len(centre):
+        found = in_blocks(V, centre, half)
+        tried = np.stack([centre[np.argmin(found.value)], found.corner[np.argmin(found.lower)]])
+        seen = V.bounds(tried, np.zeros_like(tried))
+        first = int(np.argmin(seen.value))
+        if seen.value[first] < best:
+            best, at = float(seen.value[first]), V.point(seen.a[first], tried[first])
+        if best == -np.inf:
+            return -np.inf, at, "V falls without end along the output weight"
+        looked += len(centre)
+        done = found.lower >= best - tolerance - found.slack
+        settled = min(settled, float(found.lower[done].min(initial=np.inf)))
+        open_cells = ~done
+        if looked + open_cells.sum() * len(corners) > MOST_CELLS:
+            lower = min(settled, float(found.lower[open_cells].min()))
+            return lower, at, f"{looked} cells do not tell its minima apart"
+        centre = centre[open_cells, None] + corners * half[open_cells, None]
+        centre, half = centre.reshape(-1, k), np.repeat(half[open_cells], len(corners), axis=0) / 2
+    return settled, at, ""
+
+
+def in_blocks(V: Potential, centre: Array, half: Array) -> Bounds:
+    """Bounds on many cells, BLOCK features at a time."""
+    rows = max(1, BLOCK // len(V.r))
+    parts = [
+        V.bounds(centre[start : start + rows], half[start : start + rows])
+        for start in range(0, len(centre), rows)
+    ]
+    return Bounds(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in Bounds.__annotations__
+        )
+    )

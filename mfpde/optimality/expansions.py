@@ -1,0 +1,74 @@
+"""Taylor expansions of the named activations, with bounds of what they leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfpde.problems.activations import (
+    Activation,
+    cos,
+    erf,
+    identity,
+    quadratic,
+    sigmoid,
+    softplus,
+    tanh,
+)
+from mfpde.problems.problem import Array
+
+# sup |σ''| and sup |σ'''|, attained: with t = tanh z, tanh'' = −2t(1 − t²) at t² = 1/3 and
+# tanh''' = −2(1 − t²)(1 − 3t²) at 0; sigmoid(z) = (1 + tanh(z/2))/2; softplus' = sigmoid;
+# erf'' at z² = 1/2 and erf''' at 0.
+STEEPEST: dict[Activation, tuple[float, float]] = {
+    identity: (0.0, 0.0),
+    quadratic: (2.0, 0.0),
+    cos: (1.0, 1.0),
+    tanh: (4 / 27**0.5, 2.0),
+    sigmoid: (1 / (6 * 3**0.5), 1 / 8),
+    softplus: (1 / 4, 1 / (6 * 3**0.5)),
+    erf: ((8 / (np.pi * np.e)) ** 0.5, 4 / np.pi**0.5),
+}
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """σ(z + t) = σ(z) + σ'(z) t + σ''(z) t²/2 up to a remainder bounded for all |t| <= reach.
+
+    Attributes:
+        activation: σ, smooth with known bounds or piecewise linear (σ'' = 0 between its kinks).
+        bends, twists: sup |σ''| and sup |σ'''|; 0 where piecewise linear.
+        jumps: |jump of σ'| at every kink.
+    """
+
+    activation: Activation
+    bends: float
+    twists: float
+    jumps: tuple[float, ...]
+
+    def curvature(self, z: Array) -> Array:
+        """σ''(z), 0 at kinks."""
+        if self.activation.curvature is None or self.jumps:
+            return np.zeros_like(z)
+        return self.activation.curvature(z)
+
+    def remainder(self, z: Array, reach: Array) -> Array:
+        """A bound of the remainder over |t| <= reach, elementwise."""
+        smooth = np.minimum(self.twists * reach**3 / 6, self.bends * reach**2)
+        beyond = zip(self.jumps, self.activation.kinks, strict=True)
+        return smooth + sum(
+            jump * np.maximum(reach - np.abs(z - kink), 0.0) for jump, kink in beyond
+        )
+
+
+def expansion(activation: Activation) -> Expansion | None:
+    """The expansion of an activation; None where its derivatives have no known bounds."""
+    if activation in STEEPEST:
+        return Expansion(activation, *STEEPEST[activation], jumps=())
+    if activation.kinks and activation.slope is not None:
+        kinks = np.array(activation.kinks)
+        right, left = np.nextafter(kinks, np.inf), np.nextafter(kinks, -np.inf)
+        jumps = np.abs(activation.slope(right) - activation.slope(left))
+        return Expansion(activation, 0.0, 0.0, jumps=tuple(jumps.tolist()))
+    return None
