@@ -7,7 +7,7 @@ density run watches. Its dual, for responses u (n,) on the scale of the residual
 
 and D(u) <= F* <= F(m) for all u and m. At u = ℓ'(f_m) the distance is a divergence,
 F(m) − D(u) = λ KL(m | Gibbs), Gibbs_K ∝ |K| e^(−V_K/λ) (Nitanda, Wu & Suzuki, arXiv:2201.10469;
-Chizat, arXiv:2202.01009), so the optimum is the one prediction that its own Gibbs state shows.
+Chizat, arXiv:2202.01009): the optimum is the Gibbs state that its own prediction calls forth.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import xlogy
 
-from mfpde.errors import InvalidInput
 from mfpde.flows.table import FeatureTable
 from mfpde.grids.grid import Grid, tensor_points
+from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array, Problem
 
 MOST_ITERATIONS, MOST_HALVINGS = 100, 40
@@ -82,16 +82,18 @@ class Cells:
 
     def energy(self, masses: Array) -> float:
         """F of masses >= 0 of sum 1."""
-        return self.loss.risk(self.prediction(masses)) + sum(self.bound_energies(masses))
+        return sum(self.energies(masses))
 
-    def bound_energies(self, masses: Array) -> tuple[float, float]:
-        """Σ reg_K m_K and λ Σ m_K log(m_K/|K|)."""
-        disorder = xlogy(masses, np.divide(masses, self.volumes)).sum()
-        return float(np.vdot(self.penalty, masses)), self.entropy * float(disorder)
+    def energies(self, masses: Array) -> tuple[float, float, float]:
+        """risk(f), Σ reg_K m_K and λ Σ m_K log(m_K/|K|)."""
+        disorder = float(xlogy(masses, masses / self.volumes).sum())
+        penalty = float(np.vdot(self.penalty, masses))
+        return self.loss.risk(self.prediction(masses)), penalty, self.entropy * disorder
 
-    def dual(self, u: Array) -> float:
-        """D(u) <= F*."""
-        return self.gibbs(u).free_energy - self.loss.conjugate(u)
+    def dual(self, u: Array) -> tuple[float, Gibbs]:
+        """D(u) <= F*, and the Gibbs state it is attained by."""
+        state = self.gibbs(u)
+        return state.free_energy - self.loss.conjugate(u), state
 
 
 def dual_value(problem: Problem, grid: Grid, u: Array) -> float:
@@ -105,4 +107,63 @@ def dual_value(problem: Problem, grid: Grid, u: Array) -> float:
     Raises:
         InvalidInput: where the loss has no conjugate.
     """
-    return Cells(problem, grid).dual(u)
+    return Cells(problem, grid).dual(u)[0]
+
+
+@dataclass(frozen=True)
+class LeastEnergy:
+    """The optimum on the cells of a grid.
+
+    Attributes:
+        masses: of the cells, of the grid's shape, a Gibbs state.
+        prediction: f of these masses, (n,).
+        value: F of them.
+        lower_bound: D at the response they come from, less its round-off.
+        iterations: steps of Newton's method.
+    """
+
+    masses: Array
+    prediction: Array
+    value: float
+    lower_bound: float
+    iterations: int
+
+
+def least_energy(problem: Problem, grid: Grid) -> LeastEnergy:
+    """The density of least F on the cells of a grid, for λ > 0.
+
+    Newton's method for f = E_f, the prediction of the Gibbs state of u = ℓ'(f), damped by the
+    ascent of D(ℓ'(f)). Responses stay where the conjugate is finite, and F(Gibbs) − D is the
+    risk's Bregman distance of E_f from f. It ends at round-off.
+
+    Raises:
+        InvalidInput: where the loss has no conjugate.
+    """
+    cells = Cells(problem, grid)
+    loss = cells.loss
+    f = cells.gibbs(np.zeros(len(loss.y))).prediction
+    D, state = cells.dual(loss.residual(f))
+    for iterations in range(MOST_ITERATIONS):
+        size = sum(map(abs, cells.energies(state.masses))) + abs(state.free_energy)
+        if bregman(loss, state.prediction, f) <= ROUND_OFF * size:
+            break
+        curvature, away = loss.bend(f), state.prediction - f
+        tangent = np.eye(len(f)) + cells.covariance(state) * (curvature / cells.entropy)
+        way = np.linalg.solve(tangent, away)
+        ascent = float((curvature * away) @ way)
+        for halvings in range(MOST_HALVINGS):
+            step = 0.5**halvings
+            D_there, state = cells.dual(loss.residual(f + step * way))
+            if D_there >= D + SUFFICIENT * step * ascent - ROUND_OFF * size:
+                break
+        f, D = f + step * way, D_there
+    parts = cells.energies(state.masses)
+    doubt = ROUND_OFF * (sum(map(abs, parts)) + abs(state.free_energy))
+    return LeastEnergy(
+        state.masses.reshape(grid.shape), state.prediction, sum(parts), D - doubt, iterations
+    )
+
+
+def bregman(loss: BoundLoss, g: Array, f: Array) -> float:
+    """risk(g) − risk(f) − risk'(f)·(g − f) >= 0."""
+    return loss.risk(g) - loss.risk(f) - float(loss.slope(f) @ (g - f))
