@@ -18,6 +18,8 @@ from mfpde.problems.problem import Array, Problem
 
 BLOCK = 2**20  # features evaluated at once
 MOST_CELLS = 2**20  # looked at in all
+SWEEPS = 12  # of projected gradients, to flatten V across its kinks
+TINY = 1e-280
 ROUND_OFF = np.finfo(float).eps
 
 
@@ -106,6 +108,23 @@ class Bounds:
     corner: Array
 
 
+@dataclass(frozen=True)
+class Local:
+    """g(c + t·half) = g + dg·t + ½ tᵀHt on |t_k| <= 1 at the centres c of cells, up to ``rest``.
+
+    Attributes:
+        g: (N,).
+        dg: (N, k).
+        hessian: (N, k, k).
+        rest: (N,).
+    """
+
+    g: Array
+    dg: Array
+    hessian: Array
+    rest: Array
+
+
 class Potential:
     """V(a, v) = a g(v) + μ_a a²/2 + s|a| + Σ_k μ_k v_k²/2, on boxes of v for a in an interval.
 
@@ -134,47 +153,115 @@ class Potential:
 
     def bounds(self, centre: Array, half: Array) -> Bounds:
         """Bounds on the boxes centre ± half, (N, k) each."""
-        n, k = self.x.shape
-        z, reach = centre @ self.x.T, half @ np.abs(self.x).T
-        size = np.abs(centre) @ np.abs(self.x).T
-        value, rate = self.series.activation.value(z), self.series.activation.slope(z)  # type: ignore[misc]
+        k = centre.shape[1]
+        z, size = centre @ self.x.T, np.abs(centre) @ np.abs(self.x).T
+        reach = half @ np.abs(self.x).T
+        value, rate = self.series.activation.value(z), self.series.slope(z)
         g, dg = value @ self.r, (rate * self.r) @ self.x * half
         hessian = ((self.series.curvature(z) * self.r) @ self.squares).reshape(-1, k, k)
         hessian *= half[:, :, None] * half[:, None, :]
         noise = self.round_off * ((np.abs(value) + np.abs(rate) * size) @ np.abs(self.r))
-        rest = self.series.remainder(z, reach) @ np.abs(self.r) + noise
+        rest = self.series.remainder(reach) @ np.abs(self.r) + noise
         ridge, pull = np.square(centre) @ self.mu / 2, self.mu * centre * half
-        here, a = self.least(g, g)
-        lower, lowest = np.full(len(g), np.inf), centre
-        for corner in product((-1.0, 1.0), repeat=k):
-            there = g + dg @ corner
-            least, _ = self.least(there - rest - sag(hessian), there + rest + sag(-hessian))
-            lower_here = pull @ corner + least
-            lowest = np.where((lower_here < lower)[:, None], centre + corner * half, lowest)
-            lower = np.minimum(lower, lower_here)
+        lower, corner = np.full(len(g), np.inf), np.zeros(centre.shape)
+        for sign in (1, -1):
+            local = self.kinked(Local(g, dg, hessian, rest), sign, z, reach, half, pull)
+            linear, where = self.by_corners(local, sign, pull)
+            found = np.maximum(linear, self.by_curvature(local, sign, pull, half))
+            corner = np.where((linear < lower)[:, None], where, corner)
+            lower = np.minimum(lower, found)
+        here, a = self.least(g)
         slack = self.round_off * (ridge + np.abs(pull).sum(axis=1) + np.abs(here))
         slack += np.abs(a) * noise
-        return Bounds(ridge + lower - slack, ridge + here, a, 2 * slack, lowest)
+        lower = ridge + lower - slack
+        return Bounds(lower, ridge + here, a, 2 * slack, centre + corner * half)
 
-    def least(self, above: Array, below: Array) -> tuple[Array, Array]:
-        """min over a of a g + μ_a a²/2 + s|a| with its place; g differs for a >= 0 and a <= 0."""
+    def by_corners(self, local: Local, sign: int, pull: Array) -> tuple[Array, Array]:
+        """V − reg(v) at least, for a of one sign, and the corner where, (N,) and (N, k).
+
+        The least value over a is concave in g and the penalty of v above its tangent: but for the
+        second derivatives of g, the minimum lies at a corner.
+        """
+        doubt = local.rest + sag(sign * local.hessian)
+        lower, where = np.full(len(local.g), np.inf), np.zeros(local.dg.shape)
+        for corner in product((-1.0, 1.0), repeat=where.shape[1]):
+            g = local.g + local.dg @ corner - sign * doubt
+            there = pull @ corner + self.side(g, sign)[0]
+            where = np.where((there < lower)[:, None], corner, where)
+            lower = np.minimum(lower, there)
+        return lower, where
+
+    def by_curvature(self, local: Local, sign: int, pull: Array, half: Array) -> Array:
+        """The same where μ_a > 0, as if a were free: −(g ± s)²/(2μ_a) + reg(v), to third order.
+
+        The curvature of the penalty counts here; in the valleys of homogeneous activations it
+        balances that of g, and wide cells are settled.
+        """
+        if self.mu_a == 0:
+            return np.full(len(local.g), -np.inf)
+        k, g = pull.shape[1], local.g + sign * self.s
+        a = -g / self.mu_a
+        bend = a[:, None, None] * local.hessian
+        bend -= local.dg[:, :, None] * local.dg[:, None, :] / self.mu_a
+        bend[:, np.arange(k), np.arange(k)] += self.mu * half**2
+        softest = np.linalg.eigvalsh(bend)[:, 0] if k > 1 else bend[:, 0, 0]
+        d, e = np.abs(local.dg).sum(axis=1), np.abs(local.hessian).sum(axis=(1, 2)) / 2
+        third = d * e + e**2 / 2 + local.rest * (np.abs(g) + d + e + local.rest / 2)
+        tilt = np.abs(pull + a[:, None] * local.dg).sum(axis=1)
+        noise = self.round_off * np.abs(bend).sum(axis=(1, 2))
+        return a * g / 2 - tilt + k * np.minimum(softest, 0.0) / 2 - third / self.mu_a - noise
+
+    def kinked(
+        self, smooth: Local, sign: int, z: Array, reach: Array, half: Array, pull: Array
+    ) -> Local:
+        """The same with the kinks within reach, for a of one sign.
+
+        Where a r_i jump > 0, a kink is convex and lies above jump·θ (z − kink) for each θ in
+        [0, 1]; the θ are chosen to flatten V, which makes bounds at a minimum in kinks second
+        order. Other kinks lie below their tangents by at most |jump| (reach − |z − kink|).
+        """
+        m = len(self.series.jumps)
+        if m == 0:
+            return smooth
+        beyond = (z[:, :, None] - self.series.kinks).reshape(len(z), -1)
+        jump = np.multiply.outer(self.r, self.series.jumps).ravel()
+        x, over = np.repeat(self.x, m, axis=0), np.repeat(reach, m, axis=1) - np.abs(beyond)
+        convex, concave = ((over >= 0) & (side * jump > 0) for side in (sign, -sign))
+        active, tangent = convex * jump, (beyond > 0).astype(float)
+        _, a = self.side(smooth.g, sign)
+        a = np.where(np.isfinite(a), a, sign)[:, None]
+        steepest = np.square(active) * (np.square(half) @ np.square(x).T)
+        steepest = np.square(a) * steepest.sum(axis=1, keepdims=True)
+        step = np.divide(1.0, steepest, out=np.zeros_like(steepest), where=steepest > TINY)
+        theta = tangent
+        for _ in range(SWEEPS):
+            tilt = pull + a * (smooth.dg + (active * (theta - tangent)) @ x * half)
+            theta = np.clip(theta - step * a * active * ((tilt * half) @ x.T), 0.0, 1.0)
+        turned = active * (theta - tangent)
+        return Local(
+            smooth.g + (turned * beyond).sum(axis=1),
+            smooth.dg + turned @ x * half,
+            smooth.hessian,
+            smooth.rest + (concave * over) @ np.abs(jump),
+        )
+
+    def side(self, g: Array, sign: int) -> tuple[Array, Array]:
+        """min of a g + μ_a a²/2 + s|a| over the a of one sign, with its place; inf without any."""
         low, high = self.a
-        best, place = np.full(above.shape, np.inf), np.zeros(above.shape)
-        for g, lo, hi in (
-            (above + self.s, max(low, 0.0), high),
-            (below - self.s, low, min(high, 0.0)),
-        ):
-            if lo > hi:
-                continue
-            if self.mu_a > 0:
-                a = np.clip(-g / self.mu_a, lo, hi)
-                value = a * g + self.mu_a * a**2 / 2
-            else:
-                a = np.where(g < 0, hi, lo)
-                value = np.multiply(a, g, out=np.zeros_like(g), where=g != 0)
-            place = np.where(value < best, a, place)
-            best = np.minimum(best, value)
-        return best, place
+        lo, hi = (max(low, 0.0), high) if sign > 0 else (low, min(high, 0.0))
+        if lo > hi:
+            return np.full(g.shape, np.inf), np.zeros(g.shape)
+        g = g + sign * self.s
+        if self.mu_a > 0:
+            a = np.clip(-g / self.mu_a, lo, hi)
+            return a * g + self.mu_a * a**2 / 2, a
+        a = np.where(g < 0, hi, lo)
+        return np.multiply(a, g, out=np.zeros_like(g), where=g != 0), a
+
+    def least(self, g: Array) -> tuple[Array, Array]:
+        """min over a of a g + μ_a a²/2 + s|a|, with its place."""
+        (plus, there), (minus, elsewhere) = self.side(g, 1), self.side(g, -1)
+        return np.minimum(plus, minus), np.where(plus <= minus, there, elsewhere)
 
     def point(self, a: float, v: Array) -> Array:
         """The neuron (D,)."""

@@ -36,39 +36,46 @@ STEEPEST: dict[Activation, tuple[float, float]] = {
 class Expansion:
     """σ(z + t) = σ(z) + σ'(z) t + σ''(z) t²/2 up to a remainder bounded for all |t| <= reach.
 
+    Piecewise linear activations are Σ_j jump_j (z − kink_j)₊ and a straight line, exactly.
+
     Attributes:
-        activation: σ, smooth with known bounds or piecewise linear (σ'' = 0 between its kinks).
+        activation: σ, smooth with known bounds or piecewise linear.
         bends, twists: sup |σ''| and sup |σ'''|; 0 where piecewise linear.
-        jumps: |jump of σ'| at every kink.
+        jumps: of σ' at every kink, (m,); empty where smooth.
     """
 
     activation: Activation
     bends: float
     twists: float
-    jumps: tuple[float, ...]
+    jumps: Array
+
+    @property
+    def kinks(self) -> Array:
+        """Where σ' jumps, (m,)."""
+        return np.array(self.activation.kinks)
+
+    def slope(self, z: Array) -> Array:
+        """σ'(z), at kinks the left one."""
+        assert self.activation.slope is not None
+        return self.activation.slope(np.nextafter(z, -np.inf) if len(self.jumps) else z)
 
     def curvature(self, z: Array) -> Array:
-        """σ''(z), 0 at kinks."""
-        if self.activation.curvature is None or self.jumps:
+        """σ''(z), between kinks."""
+        if self.activation.curvature is None or len(self.jumps):
             return np.zeros_like(z)
         return self.activation.curvature(z)
 
-    def remainder(self, z: Array, reach: Array) -> Array:
-        """A bound of the remainder over |t| <= reach, elementwise."""
-        smooth = np.minimum(self.twists * reach**3 / 6, self.bends * reach**2)
-        beyond = zip(self.jumps, self.activation.kinks, strict=True)
-        return smooth + sum(
-            jump * np.maximum(reach - np.abs(z - kink), 0.0) for jump, kink in beyond
-        )
+    def remainder(self, reach: Array) -> Array:
+        """A bound of the smooth remainder over |t| <= reach, elementwise; jumps are left out."""
+        return np.minimum(self.twists * reach**3 / 6, self.bends * reach**2)
 
 
 def expansion(activation: Activation) -> Expansion | None:
     """The expansion of an activation; None where its derivatives have no known bounds."""
     if activation in STEEPEST:
-        return Expansion(activation, *STEEPEST[activation], jumps=())
+        return Expansion(activation, *STEEPEST[activation], jumps=np.empty(0))
     if activation.kinks and activation.slope is not None:
         kinks = np.array(activation.kinks)
         right, left = np.nextafter(kinks, np.inf), np.nextafter(kinks, -np.inf)
-        jumps = np.abs(activation.slope(right) - activation.slope(left))
-        return Expansion(activation, 0.0, 0.0, jumps=tuple(jumps.tolist()))
+        return Expansion(activation, 0.0, 0.0, activation.slope(right) - activation.slope(left))
     return None
