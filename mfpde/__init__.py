@@ -20,6 +20,7 @@ from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
 from mfpde.methods.weno import weno5
+from mfpde.optimality.optimum import Optimum, optimum
 from mfpde.prediction import potential, predict
 from mfpde.problems.activations import (
     Activation,
@@ -58,6 +59,7 @@ __all__ = [
     "Method",
     "NotEnoughMemory",
     "NumericalStop",
+    "Optimum",
     "Penalty",
     "Problem",
     "WassersteinFlow",
@@ -86,6 +88,7 @@ __all__ = [
     "mixture",
     "muscl",
     "no_penalty",
+    "optimum",
     "order",
     "path_norm",
     "periodic",

@@ -17,7 +17,7 @@ OURS = ("mfpde", "particle_ref")
 OPEN = {"errors", "version", "arguments"}  # to everyone
 ALL = {"problems", "grids", "kernels", "flows", "methods", "loop", "measures", "comparison"}
 ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "experiment", "data"}
-ALL |= {"signals", "results", "question", "inspection"}
+ALL |= {"signals", "results", "question", "inspection", "optimality"}
 MEASURES = (
     {"problems", "grids", "flows", "measures", "comparison", "prediction"},
     {"numpy", "scipy", "xarray", "ot"},
@@ -41,6 +41,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "measures": MEASURES,
     "comparison": MEASURES,
     "prediction": MEASURES,
+    "optimality": ({"problems", "grids", "flows", "measures", "prediction"}, ARRAYS),
     "fitting": ({"problems", "grids", "methods", "loop"}, {"numpy", "xarray"}),
     "report": (ANY, ARRAYS | {"matplotlib"}),
     "sweeping": (ANY, ARRAYS | {"dask"}),

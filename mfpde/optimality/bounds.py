@@ -183,7 +183,7 @@ class Potential:
         second derivatives of g, the minimum lies at a corner.
         """
         doubt = local.rest + sag(sign * local.hessian)
-        lower, where = np.full(len(local.g), np.inf), np.zeros(local.dg.shape)
+        lower, where = np.full(len(local.g), np.inf), np.zeros_like(local.dg)
         for corner in product((-1.0, 1.0), repeat=where.shape[1]):
             g = local.g + local.dg @ corner - sign * doubt
             there = pull @ corner + self.side(g, sign)[0]
@@ -204,12 +204,11 @@ class Potential:
         bend = a[:, None, None] * local.hessian
         bend -= local.dg[:, :, None] * local.dg[:, None, :] / self.mu_a
         bend[:, np.arange(k), np.arange(k)] += self.mu * half**2
-        softest = np.linalg.eigvalsh(bend)[:, 0] if k > 1 else bend[:, 0, 0]
         d, e = np.abs(local.dg).sum(axis=1), np.abs(local.hessian).sum(axis=(1, 2)) / 2
         third = d * e + e**2 / 2 + local.rest * (np.abs(g) + d + e + local.rest / 2)
-        tilt = np.abs(pull + a[:, None] * local.dg).sum(axis=1)
+        least = least_in_box(pull + a[:, None] * local.dg, bend)
         noise = self.round_off * np.abs(bend).sum(axis=(1, 2))
-        return a * g / 2 - tilt + k * np.minimum(softest, 0.0) / 2 - third / self.mu_a - noise
+        return a * g / 2 + least - third / self.mu_a - noise
 
     def kinked(
         self, smooth: Local, sign: int, z: Array, reach: Array, half: Array, pull: Array
@@ -273,6 +272,19 @@ def sag(hessian: Array) -> Array:
     own = np.einsum("pkk->pk", hessian)
     others = np.abs(hessian).sum(axis=2) - np.abs(own)
     return 0.5 * np.maximum(others - own, 0.0).sum(axis=1)
+
+
+def least_in_box(tilt: Array, bend: Array) -> Array:
+    """min over |t_k| <= 1 of tilt·t + ½ tᵀ bend t, from below, (N, k), (N, k, k) -> (N,).
+
+    Each eigenvector of ``bend`` on its own; exact for k = 1.
+    """
+    curvature, axes = np.linalg.eigh(bend)
+    reach = np.abs(axes).sum(axis=1)
+    slope = np.abs(np.einsum("pkj,pk->pj", axes, tilt))
+    inside = slope < curvature * reach
+    t = np.where(inside, np.divide(slope, curvature, out=slope * 0, where=inside), reach)
+    return (curvature * t**2 / 2 - slope * t).sum(axis=1)
 
 
 def branch_and_bound(

@@ -90,6 +90,10 @@ class Cells:
         penalty = float(np.vdot(self.penalty, masses))
         return self.loss.risk(self.prediction(masses)), penalty, self.entropy * disorder
 
+    def size(self, state: Gibbs) -> float:
+        """The size of the terms that F and D are sums of."""
+        return sum(map(abs, self.energies(state.masses))) + abs(state.free_energy)
+
     def dual(self, u: Array) -> tuple[float, Gibbs]:
         """D(u) <= F*, and the Gibbs state it is attained by."""
         state = self.gibbs(u)
@@ -140,28 +144,33 @@ def least_energy(problem: Problem, grid: Grid) -> LeastEnergy:
         InvalidInput: where the loss has no conjugate.
     """
     cells = Cells(problem, grid)
-    loss = cells.loss
+    D, state, iterations = ascent(cells)
+    parts = cells.energies(state.masses)
+    doubt = ROUND_OFF * cells.size(state)
+    masses = state.masses.reshape(grid.shape)
+    return LeastEnergy(masses, state.prediction, sum(parts), D - doubt, iterations)
+
+
+def ascent(cells: Cells) -> tuple[float, Gibbs, int]:
+    """The greatest D, its Gibbs state, and the number of steps it took."""
+    loss, iterations = cells.loss, 0
     f = cells.gibbs(np.zeros(len(loss.y))).prediction
     D, state = cells.dual(loss.residual(f))
-    for iterations in range(MOST_ITERATIONS):
-        size = sum(map(abs, cells.energies(state.masses))) + abs(state.free_energy)
-        if bregman(loss, state.prediction, f) <= ROUND_OFF * size:
+    while iterations < MOST_ITERATIONS:
+        doubt = ROUND_OFF * cells.size(state)
+        if bregman(loss, state.prediction, f) <= doubt:
             break
         curvature, away = loss.bend(f), state.prediction - f
         tangent = np.eye(len(f)) + cells.covariance(state) * (curvature / cells.entropy)
         way = np.linalg.solve(tangent, away)
-        ascent = float((curvature * away) @ way)
+        promise = SUFFICIENT * float((curvature * away) @ way)
         for halvings in range(MOST_HALVINGS):
             step = 0.5**halvings
             D_there, state = cells.dual(loss.residual(f + step * way))
-            if D_there >= D + SUFFICIENT * step * ascent - ROUND_OFF * size:
+            if D_there >= D + step * promise - doubt:
                 break
-        f, D = f + step * way, D_there
-    parts = cells.energies(state.masses)
-    doubt = ROUND_OFF * (sum(map(abs, parts)) + abs(state.free_energy))
-    return LeastEnergy(
-        state.masses.reshape(grid.shape), state.prediction, sum(parts), D - doubt, iterations
-    )
+        f, D, iterations = f + step * way, D_there, iterations + 1
+    return D, state, iterations
 
 
 def bregman(loss: BoundLoss, g: Array, f: Array) -> float:

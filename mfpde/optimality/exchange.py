@@ -18,7 +18,7 @@ from mfpde.optimality.simplex import best_weights
 from mfpde.problems.problem import Array, Problem
 
 MOST_ROUNDS = 200
-MOST_IDLE = 8  # rounds in a row without a smaller gap
+MOST_IDLE = 4  # rounds in a row without a smaller gap
 MOST_SLIDES = 500  # steps of one descent of positions and weights
 ORACLE = 0.1  # tolerance of an infimum, of the gap before
 ROUND_OFF = np.finfo(float).eps
@@ -99,9 +99,7 @@ def features(problem: Problem, points: Array) -> Array:
     return points[:, :1] * problem.phi(points[:, 1:])
 
 
-def certified(
-    problem: Problem, atoms: Atoms, low: Array, high: Array, tolerance: float
-) -> Infimum:
+def certified(problem: Problem, atoms: Atoms, low: Array, high: Array, tolerance: float) -> Infimum:
     """The infimum of the potential that the atoms exert."""
     slope = problem.loss.slope(atoms.prediction)
     found = infimum(problem, slope, low, high, tolerance)

@@ -8,9 +8,12 @@ below that constant. For the square loss every face costs one step.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array
+
+Mask = NDArray[np.bool_]
 
 MOST_STEPS, MOST_HALVINGS = 1000, 40
 SUFFICIENT = 1e-4  # share of the promised descent that a step must bring
@@ -46,7 +49,7 @@ def best_weights(loss: BoundLoss, features: Array, cost: Array, weights: Array) 
 
 
 def descended(
-    loss: BoundLoss, features: Array, cost: Array, w: Array, face: Array, V: Array
+    loss: BoundLoss, features: Array, cost: Array, w: Array, face: Mask, V: Array
 ) -> Array | None:
     """The weights after one Newton step on a face; None where round-off hides its descent."""
     f, way = w @ features, np.zeros_like(w)

@@ -1,0 +1,150 @@
+"""The least energy over a grid's box, and what certifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from mfpde.arguments import check_kind, number, shown
+from mfpde.errors import InvalidInput, NotAvailable
+from mfpde.flows.agreement import resolved_walls
+from mfpde.flows.quadrature import CENTRES
+from mfpde.grids.grid import Grid
+from mfpde.optimality import entropic, exchange
+from mfpde.problems.problem import Array, Problem
+from mfpde.version import __version__
+
+
+@dataclass(frozen=True, repr=False)
+class Optimum:
+    """The least energy F* of a problem, enclosed: lower_bound <= F* <= value.
+
+    Attributes:
+        value: F of the minimiser.
+        lower_bound: what no measure can be below, round-off included.
+        minimiser: a snapshot that ``mf.as_measure``, ``mf.predict`` and ``mf.potential`` take. For
+            λ > 0 as of a density run: ``rho`` at the cell centres, which times the cell volumes
+            are masses. For λ = 0 as of a particle flow: ``position`` and ``weight``. Both hold
+            ``prediction``, ``risk`` and ``energy``.
+        iterations: steps of Newton's method (λ > 0), or rounds of exchange (λ = 0).
+        over: the densities or measures that were minimised over, in words.
+    """
+
+    value: float
+    lower_bound: float
+    minimiser: xr.Dataset
+    iterations: int
+    over: str
+
+    @property
+    def gap(self) -> float:
+        """value − lower_bound: how far the minimiser can be from the optimum, in units of F."""
+        return self.value - self.lower_bound
+
+    def __repr__(self) -> str:
+        return (
+            f"Optimum: {self.lower_bound:.15g} <= min F <= {self.value:.15g} over {self.over}, "
+            f"gap {self.gap:.1e} after {self.iterations} iterations"
+        )
+
+
+def optimum(problem: Problem, grid: Grid, tolerance: float = 1e-12) -> Optimum:
+    """The least energy F(ρ) = risk + ∫reg dρ + λ∫ρ log ρ over a grid's box, certified.
+
+    For λ > 0 over densities on the grid's cells, by the grid's own quadrature, as a density run
+    watches it: damped Newton ascent of the concave dual, to round-off. For λ = 0 over all
+    probability measures on the box, whatever its cells: exchange with sliding, certified by
+    F(ρ) − F* <= ∫V dρ − inf V with a rigorous infimum.
+
+    Args:
+        problem: a problem with features. For λ > 0 its loss has a conjugate; for λ = 0 it is a
+            two-layer network with a named or piecewise linear activation and a penalty made of
+            mf.ridge and mf.total_variation.
+        grid: the box, and the cells of a density.
+        tolerance: the gap at which exchange (λ = 0) ends, in units of F; where it cannot get
+            there, the gap says how far it got.
+
+    Raises:
+        InvalidInput: where grid and problem disagree, or the loss has no conjugate.
+        NotAvailable: for kernel problems, and at λ = 0 where V has no certified infimum.
+    """
+    if not isinstance(problem, Problem):
+        raise NotAvailable(
+            f"no optimum of {shown(problem)}",
+            "duals and bounds are made of features and a loss",
+            "a problem of mf.two_layer or mf.Problem",
+        )
+    check_kind("grid", grid, Grid, "mf.Grid(a=mf.uniform(-6, 6, 128), …)")
+    if not 0 < number(tolerance) < np.inf:
+        raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap", "a number > 0")
+    walls = resolved_walls(problem, grid)
+    if problem.entropy > 0:
+        return best_density(problem, grid, walls)
+    return best_measure(problem, grid, float(tolerance))
+
+
+def best_density(problem: Problem, grid: Grid, walls: Mapping[str, str]) -> Optimum:
+    """The optimum over densities on the cells, λ > 0."""
+    least = entropic.least_energy(problem, grid)
+    cells = " × ".join(map(str, grid.shape))
+    edges = {f"{c}_edges": (f"{c}_edge", axis.edges) for c, axis in grid.axes.items()}
+    data = {"rho": (grid.coords, least.masses / grid.volumes)} | edges
+    data |= seen(problem, least.prediction, least.value)
+    coords = {
+        name: (name, axis.centres, described(problem, grid, name, walls[name]))
+        for name, axis in grid.axes.items()
+    }
+    minimiser = xr.Dataset(data, coords, named(problem) | {"quadrature": CENTRES})
+    over = f"densities on {cells} cells"
+    return Optimum(least.value, least.lower_bound, minimiser, least.iterations, over)
+
+
+def best_measure(problem: Problem, grid: Grid, tolerance: float) -> Optimum:
+    """The optimum over probability measures on the box, λ = 0."""
+    low, high = (np.array([end[k] for end in grid.box.values()]) for k in (0, 1))
+    least = exchange.least_energy(problem, low, high, tolerance)
+    atoms, value = least.atoms, least.atoms.energy
+    data: dict[str, Any] = {
+        "position": (("particle", "coord"), atoms.points),
+        "weight": ("particle", atoms.weights),
+    }
+    data |= seen(problem, atoms.prediction, value)
+    attrs = named(problem) | {f"geometry_{c}": g.kind for c, g in problem.domain.items()}
+    attrs |= {f"length_{c}": g.high for c, g in problem.domain.items() if g.kind == "circle"}
+    minimiser = xr.Dataset(data, {"coord": list(problem.coords)}, attrs)
+    box = " × ".join(f"[{lo:g}, {hi:g}]" for lo, hi in grid.box.values())
+    over = f"probability measures on {box}"
+    return Optimum(value, value - least.gap, minimiser, least.iterations, over)
+
+
+def seen(problem: Problem, prediction: Array, energy: float) -> dict[str, Any]:
+    """What both kinds of minimiser show."""
+    return {
+        "prediction": ("sample", prediction),
+        "risk": problem.loss.risk(prediction),
+        "energy": energy,
+        "x": (("sample", "input")[: problem.x.ndim], problem.x),
+        "y": ("sample", problem.y),
+    }
+
+
+def named(problem: Problem) -> dict[str, Any]:
+    """What a minimiser notes of itself."""
+    return {
+        "title": "minimiser",
+        "software": f"mfpde {__version__}",
+        "problem": repr(problem),
+        "penalty": repr(problem.penalty),
+        "entropy": problem.entropy,
+    }
+
+
+def described(problem: Problem, grid: Grid, name: str, wall: str) -> dict[str, Any]:
+    """Geometry, box and walls of one axis, as density runs note them."""
+    axis = grid.axes[name]
+    ends = {"low": axis.low, "high": axis.high, "wall_low": wall, "wall_high": wall}
+    return {"geometry": problem.domain[name].kind} | ends
