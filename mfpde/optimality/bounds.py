@@ -157,10 +157,12 @@ class Potential:
         z, size = centre @ self.x.T, np.abs(centre) @ np.abs(self.x).T
         reach = half @ np.abs(self.x).T
         value, rate = self.series.activation.value(z), self.series.slope(z)
+        curvature = self.series.curvature(z)
         g, dg = value @ self.r, (rate * self.r) @ self.x * half
-        hessian = ((self.series.curvature(z) * self.r) @ self.squares).reshape(-1, k, k)
+        hessian = ((curvature * self.r) @ self.squares).reshape(-1, k, k)
         hessian *= half[:, :, None] * half[:, None, :]
-        noise = self.round_off * ((np.abs(value) + np.abs(rate) * size) @ np.abs(self.r))
+        sizes = np.abs(value) + np.abs(rate) * (size + reach) + np.abs(curvature) * reach**2
+        noise = self.round_off * (sizes @ np.abs(self.r))
         rest = self.series.remainder(reach) @ np.abs(self.r) + noise
         ridge, pull = np.square(centre) @ self.mu / 2, self.mu * centre * half
         lower, corner = np.full(len(g), np.inf), np.zeros(centre.shape)
