@@ -12,6 +12,7 @@ Chizat, arXiv:2202.01009): the optimum is the Gibbs state that its own predictio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,8 @@ class Cells:
         masses = self.volumes * np.exp((least - V) / self.entropy)
         Z = float(masses.sum())
         masses /= Z
-        return Gibbs(masses, least - self.entropy * np.log(Z), self.prediction(masses))
+        free_energy = least - self.entropy * math.log(Z)
+        return Gibbs(masses, free_energy, self.prediction(masses))
 
     def prediction(self, masses: Array) -> Array:
         """f = Σ_K a ψ(v) m_K, (n,)."""
@@ -153,14 +155,16 @@ def least_energy(problem: Problem, grid: Grid) -> LeastEnergy:
 
 def ascent(cells: Cells) -> tuple[float, Gibbs, int]:
     """The greatest D, its Gibbs state, and the number of steps it took."""
-    loss, iterations = cells.loss, 0
+    loss, iterations, before = cells.loss, 0, np.inf
     f = cells.gibbs(np.zeros(len(loss.y))).prediction
     D, state = cells.dual(loss.residual(f))
     while iterations < MOST_ITERATIONS:
         doubt = ROUND_OFF * cells.size(state)
-        if bregman(loss, state.prediction, f) <= doubt:
-            break
         curvature, away = loss.bend(f), state.prediction - f
+        distance = float(np.abs(away).max())
+        if bregman(loss, state.prediction, f) <= doubt and distance >= before / 2:
+            break  # the gap is round-off, and the density no longer settles
+        before = distance
         tangent = np.eye(len(f)) + cells.covariance(state) * (curvature / cells.entropy)
         way = np.linalg.solve(tangent, away)
         promise = SUFFICIENT * float((curvature * away) @ way)

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 
 import mfpde as mf
 from mfpde.optimality.bounds import infimum, least_in_box, sag
-from mfpde.optimality.expansions import STEEPEST, expansion
 from mfpde.optimality.exchange import Atoms, certified, certified_gap, least_energy
+from mfpde.optimality.expansions import STEEPEST, expansion
 
 X = np.linspace(-2, 2, 9)
 Y = np.sin(2 * X)

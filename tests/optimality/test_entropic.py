@@ -7,7 +7,7 @@ from scipy.special import rel_entr
 
 import mfpde as mf
 from mfpde.errors import InvalidInput
-from mfpde.optimality.entropic import Cells, dual_value, least_energy
+from mfpde.optimality.entropic import MOST_ITERATIONS, Cells, dual_value, least_energy
 
 X = np.linspace(-1.5, 1.5, 7)
 Y = np.sin(3 * X)
@@ -65,7 +65,7 @@ def test_energy_less_dual_is_the_divergence_from_the_gibbs_state(world):
         D, gibbs = cells.dual(u)
         F, divergence = cells.energy(m), problem.entropy * kl(m, gibbs.masses)
         assert abs(F - D - divergence) <= 1e-13 * (1 + abs(F) + abs(D))
-        assert D <= least.value + 1e-13
+        assert least.value + 1e-13 >= D
         excess = F - least.value
         assert problem.entropy * kl(m, star) <= excess + 1e-13
         assert excess <= divergence + 1e-13
@@ -86,9 +86,9 @@ def test_the_optimum_meets_its_bound(world, entropy):
     assert 0 <= least.value - least.lower_bound <= 1e-13 * size
     assert_allclose(least.value, cells.energy(masses), rtol=1e-14)
     assert_allclose(masses.sum(), 1, rtol=1e-13)
-    assert least.iterations <= 15
+    assert least.iterations < MOST_ITERATIONS  # it ended by itself
     own = cells.gibbs(problem.loss.residual(least.prediction))
-    assert_allclose(own.masses, masses, rtol=0, atol=1e-6 * masses.max())
+    assert_allclose(own.masses, masses, rtol=0, atol=1e-10 * masses.max())
 
 
 @every_world
