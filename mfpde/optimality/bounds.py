@@ -20,6 +20,7 @@ BLOCK = 2**20  # features evaluated at once
 MOST_CELLS = 2**20  # looked at in all
 SWEEPS = 12  # of projected gradients, to flatten V across its kinks
 TINY = 1e-280
+DAMPED = 1e-10  # of the largest: what directions along kinks are held by
 ROUND_OFF = np.finfo(float).eps
 
 
@@ -99,6 +100,7 @@ class Bounds:
         a: the output weight that is best at the centres, (N,).
         slack: the part of value − lower that is round-off, and does not shrink with the cell.
         corner: the corner at which the expansion is least, (N, k).
+        crease: the point nearest to the convex kinks within reach, (N, k); else the centre.
     """
 
     lower: Array
@@ -106,6 +108,7 @@ class Bounds:
     a: Array
     slack: Array
     corner: Array
+    crease: Array
 
 
 @dataclass(frozen=True)
@@ -165,18 +168,21 @@ class Potential:
         noise = self.round_off * (sizes @ np.abs(self.r))
         rest = self.series.remainder(reach) @ np.abs(self.r) + noise
         ridge, pull = np.square(centre) @ self.mu / 2, self.mu * centre * half
-        lower, corner = np.full(len(g), np.inf), np.zeros(centre.shape)
+        lower = np.full(len(g), np.inf)
+        corner, crease = np.zeros(centre.shape), np.zeros(centre.shape)
         for sign in (1, -1):
-            local = self.kinked(Local(g, dg, hessian, rest), sign, z, reach, half, pull)
+            local, fold = self.kinked(Local(g, dg, hessian, rest), sign, z, reach, half, pull)
             linear, where = self.by_corners(local, sign, pull)
             found = np.maximum(linear, self.by_curvature(local, sign, pull, half))
             corner = np.where((linear < lower)[:, None], where, corner)
+            crease = np.where((found < lower)[:, None], fold, crease)
             lower = np.minimum(lower, found)
         here, a = self.least(g)
         slack = self.round_off * (ridge + np.abs(pull).sum(axis=1) + np.abs(here))
         slack += np.abs(a) * noise
         lower = ridge + lower - slack
-        return Bounds(lower, ridge + here, a, 2 * slack, centre + corner * half)
+        places = centre + corner * half, centre + crease * half
+        return Bounds(lower, ridge + here, a, 2 * slack, *places)
 
     def by_corners(self, local: Local, sign: int, pull: Array) -> tuple[Array, Array]:
         """V − reg(v) at least, for a of one sign, and the corner where, (N,) and (N, k).
@@ -214,8 +220,8 @@ class Potential:
 
     def kinked(
         self, smooth: Local, sign: int, z: Array, reach: Array, half: Array, pull: Array
-    ) -> Local:
-        """The same with the kinks within reach, for a of one sign.
+    ) -> tuple[Local, Array]:
+        """The same with the kinks within reach, for a of one sign, and the t (N, k) nearest them.
 
         Where a r_i jump > 0, a kink is convex and lies above jump·θ (z − kink) for each θ in
         [0, 1]; the θ are chosen to flatten V, which makes bounds at a minimum in kinks second
@@ -223,28 +229,43 @@ class Potential:
         """
         m = len(self.series.jumps)
         if m == 0:
-            return smooth
+            return smooth, np.zeros_like(pull)
         beyond = (z[:, :, None] - self.series.kinks).reshape(len(z), -1)
         jump = np.multiply.outer(self.r, self.series.jumps).ravel()
         x, over = np.repeat(self.x, m, axis=0), np.repeat(reach, m, axis=1) - np.abs(beyond)
-        convex, concave = ((over >= 0) & (side * jump > 0) for side in (sign, -sign))
-        active, tangent = convex * jump, (beyond > 0).astype(float)
-        _, a = self.side(smooth.g, sign)
+        within = over >= 0
+        convex, concave = (within & (side * jump > 0) for side in (sign, -sign))
+        active, tangent = np.where(convex, jump, 0.0), (beyond > 0).astype(float)
+        t = self.into_kinks(active, beyond, x, half)
+        straight = smooth.dg - (active * tangent) @ x * half
+        g = smooth.g - (active * tangent * beyond).sum(axis=1) + (straight * t).sum(axis=1)
+        _, a = self.side(g, sign)
         a = np.where(np.isfinite(a), a, sign)[:, None]
         steepest = np.square(active) * (np.square(half) @ np.square(x).T)
         steepest = np.square(a) * steepest.sum(axis=1, keepdims=True)
         step = np.divide(1.0, steepest, out=np.zeros_like(steepest), where=steepest > TINY)
-        theta = tangent
+        pull, theta = pull + self.mu * half**2 * t, tangent
         for _ in range(SWEEPS):
-            tilt = pull + a * (smooth.dg + (active * (theta - tangent)) @ x * half)
+            tilt = pull + a * (straight + (active * theta) @ x * half)
             theta = np.clip(theta - step * a * active * ((tilt * half) @ x.T), 0.0, 1.0)
         turned = active * (theta - tangent)
-        return Local(
+        local = Local(
             smooth.g + (turned * beyond).sum(axis=1),
             smooth.dg + turned @ x * half,
             smooth.hessian,
             smooth.rest + (concave * over) @ np.abs(jump),
         )
+        return local, t
+
+    def into_kinks(self, active: Array, beyond: Array, x: Array, half: Array) -> Array:
+        """The t (N, k), |t_k| <= 1, nearest to the kinks that count: Σ (jump (z − kink))² least."""
+        weights, k = np.square(active), half.shape[1]
+        squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), k * k)
+        gram = (weights @ squares).reshape(-1, k, k) * half[:, :, None] * half[:, None, :]
+        trace = np.trace(gram, axis1=1, axis2=2)
+        gram += (DAMPED * trace + (trace <= TINY))[:, None, None] * np.eye(k)
+        t = np.linalg.solve(gram, -((weights * beyond) @ x * half)[:, :, None])[:, :, 0]
+        return np.clip(t, -1.0, 1.0)
 
     def side(self, g: Array, sign: int) -> tuple[Array, Array]:
         """min of a g + μ_a a²/2 + s|a| over the a of one sign, with its place; inf without any."""
@@ -303,7 +324,10 @@ def branch_and_bound(
     best, at, settled, looked = np.inf, V.point(V.a[0], low), np.inf, 0
     while len(centre):
         found = in_blocks(V, centre, half)
-        tried = np.stack([centre[np.argmin(found.value)], found.corner[np.argmin(found.lower)]])
+        lowest = np.argmin(found.lower)
+        tried = np.stack(
+            [centre[np.argmin(found.value)], found.corner[lowest], found.crease[lowest]]
+        )
         seen = V.bounds(tried, np.zeros_like(tried))
         first = int(np.argmin(seen.value))
         if seen.value[first] < best:

@@ -85,7 +85,7 @@ def least_energy(problem: Problem, low: Array, high: Array, tolerance: float) ->
         idle = 0 if gap < best.gap else idle + 1
         if idle == 0:
             best = LeastEnergy(atoms, gap, rounds)
-        if gap <= tolerance or idle > MOST_IDLE:
+        if gap <= tolerance or idle > (0 if found.reason else MOST_IDLE):
             break
         more = np.vstack([atoms.points, found.at]), np.append(atoms.weights, 0.0)
         atoms = corrected(slid(corrected(Atoms(problem, *more)), low, high))
@@ -121,7 +121,7 @@ def certified_gap(atoms: Atoms, found: Infimum) -> float:
     sizes = w @ np.abs(each)
     doubt = np.abs(loss.slope(f)) @ sizes + (loss.bend(f) * np.abs(each).max(axis=0)) @ sizes
     doubt += w @ np.abs(penalty)
-    return mean - found.lower + (sum(each.shape) + 16) * ROUND_OFF * float(doubt)
+    return float(mean - found.lower + (sum(each.shape) + 16) * ROUND_OFF * doubt)
 
 
 def corrected(atoms: Atoms) -> Atoms:

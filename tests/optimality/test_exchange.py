@@ -97,10 +97,11 @@ def test_a_teacher_within_reach_is_fitted():
         mf.two_layer(X, Y, mf.relu, penalty=mf.ridge(0.02)),
         mf.two_layer(X, Y, mf.tanh, penalty=mf.ridge(0.02), bias=True),
         mf.two_layer(X, Y, mf.relu, penalty=mf.total_variation(0.05), bias=True),
+        mf.two_layer(X, Y, mf.relu, penalty=mf.ridge(0.02), bias=True),
         mf.two_layer(X, np.sign(Y + 0.1), mf.sigmoid, mf.logistic, penalty=mf.ridge(0.01)),
         mf.two_layer(X, Y, mf.cos, mf.huber(0.2), output_weight=False, bias=True),
     ],
-    ids=["tanh", "erf", "relu", "bias", "kinks", "logistic", "huber"],
+    ids=["tanh", "erf", "relu", "bias", "kinks", "valleys", "logistic", "huber"],
 )
 def test_the_gap_closes(problem):
     least = best(problem)
