@@ -20,6 +20,7 @@ from mfpde.methods.semi_lagrangian import semi_lagrangian
 from mfpde.methods.step import Method
 from mfpde.methods.upwind import upwind
 from mfpde.methods.weno import weno5
+from mfpde.optimality.certificate import certificate
 from mfpde.optimality.optimum import Optimum, optimum
 from mfpde.prediction import potential, predict
 from mfpde.problems.activations import (
@@ -65,6 +66,7 @@ __all__ = [
     "WassersteinFlow",
     "__version__",
     "as_measure",
+    "certificate",
     "circle",
     "compare",
     "cos",

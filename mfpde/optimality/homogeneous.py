@@ -32,6 +32,7 @@ from functools import partial
 
 import numpy as np
 
+from mfpde.errors import InvalidInput
 from mfpde.optimality.sectors import Fan, Supremum, supremum
 from mfpde.problems.activations import Activation, identity
 from mfpde.problems.losses import BoundLoss, square
@@ -66,10 +67,6 @@ class Sphere:
         """sup |g| over the sphere for a slope p_i ℓ'_i (n,)."""
         return supremum(self.fan, slope)
 
-    def lower_bound(self, residual: Array, sup: float) -> float:
-        """D at the best multiple of a residual (n,), whose |g| is at most ``sup``."""
-        return dual_bound(self.loss, residual, self.alpha, sup)
-
     def neurons(self, directions: Array, masses: Array) -> tuple[Array, Array]:
         """Balanced neurons (K, 1+k) and their probabilities that make Σ m_k δ_{w̃_k}.
 
@@ -97,6 +94,19 @@ def sphere_of(problem: Problem) -> Sphere | None:
     return Sphere(problem.loss, fan, alpha, scales, balance)
 
 
+def reduced(problem: Problem) -> Sphere:
+    """The problem on the sphere. Raises InvalidInput where it has no such form."""
+    sphere = sphere_of(problem)
+    if sphere is None:
+        raise InvalidInput(
+            f"{problem!r} with the penalty {problem.penalty} has no form on the sphere",
+            "that takes λ = 0, neurons a σ(w·x) on lines with σ linear on both sides of 0, and a "
+            "ridge on all coordinates or a path norm",
+            "mf.relu with mf.ridge(mu) or mf.path_norm(s)",
+        )
+    return sphere
+
+
 def homogeneous_sides(activation: Activation) -> tuple[float, float] | None:
     """σ(z)/z for z > 0 and for z < 0, or None where σ is not positively homogeneous.
 
@@ -116,6 +126,14 @@ def weighed(penalty: Penalty, problem: Problem) -> tuple[float, float, Array] | 
         return (balance, balance, np.sqrt(mu[1:])) if (mu > 0).all() else None
     s = strength(penalty, path_norm(1.0))
     return (s, 1.0, np.ones(k)) if s else None
+
+
+def only_output_weights(penalty: Penalty) -> float | None:
+    """s of the penalty s|a|, None for others."""
+    shrinkage = penalty.prox
+    if isinstance(shrinkage, Shrinkage) and shrinkage.s > 0 and not np.any(shrinkage.mu):
+        return shrinkage.s
+    return None
 
 
 def strength(penalty: Penalty, kind: Penalty) -> float | None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mfpde.errors import InvalidInput
-from mfpde.optimality.homogeneous import Sphere, sphere_of
+from mfpde.optimality.homogeneous import Sphere, dual_bound, reduced
 from mfpde.optimality.sectors import peaks
 from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array, Problem
@@ -59,13 +58,7 @@ def optimum_on_sphere(problem: Problem, tolerance: float = 1e-10) -> SphereOptim
     Raises:
         InvalidInput: for other problems, and for losses without a conjugate.
     """
-    sphere = sphere_of(problem)
-    if sphere is None:
-        raise InvalidInput(
-            f"{problem!r} with {problem.penalty} is not 2-homogeneous",
-            "the sphere needs neurons a σ(w·x) with σ linear on both sides of 0, and its penalty",
-            "mf.relu with mf.ridge(mu) or mf.path_norm(s)",
-        )
+    sphere = reduced(problem)
     atoms = Atoms(np.empty((0, sphere.fan.directions.shape[1])), np.empty(0), np.empty(0))
     value, lower = np.inf, -np.inf
     for _ in range(MOST_EXCHANGES):
@@ -73,7 +66,7 @@ def optimum_on_sphere(problem: Problem, tolerance: float = 1e-10) -> SphereOptim
         value = energy(sphere, atoms)
         slope, residual = sphere.loss.slope(f), sphere.loss.residual(f)
         top = sphere.supremum(slope)
-        lower = max(lower, sphere.lower_bound(residual, top.upper))
+        lower = max(lower, dual_bound(sphere.loss, residual, sphere.alpha, top.upper))
         if value - lower <= tolerance or value >= last:
             break
         atoms = slid(sphere, weighted(sphere, atoms, *highest(sphere, slope, top.at)))
