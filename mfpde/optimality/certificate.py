@@ -66,11 +66,12 @@ def certificate(
         Dataset over ``time`` of
 
         - ``value``: F(ρ_t), the energy as the run itself integrates; inf for particles at λ > 0.
-        - ``infimum``: what V_ρ is bounded below by: its infimum over a box; −λ log ∫e^(−V/λ) for
-          λ > 0; α − sup|g|, the least V for balanced neurons of a|w| = ±1, on the sphere and
-          likewise for s|a|. The run rests at an optimum where ∫V dρ has come down to it.
+        - ``infimum``: of the potential V_ρ over a box; −λ log ∫e^(−V/λ) for λ > 0; α − sup|g| on
+          the sphere and s − sup|g| for s|a|, the least V of neurons whose penalty is α or s. At
+          an optimum these last two are 0; below 0, mass would still grow.
         - ``lower_bound``: of inf F, from ρ_t. The largest over time is a lower bound as well.
-        - ``gap``: value − lower_bound ≥ F(ρ_t) − inf F, to round-off.
+        - ``gap``: value − lower_bound ≥ F(ρ_t) − inf F, to round-off. (A run outside the box may
+          lie below its infimum, and then the gap may be below 0.)
 
         and the attributes ``over``, ``reason`` (why a gap is inf, else empty) and ``summary``.
         On cells, sums are those of the midpoint rule.

@@ -337,6 +337,35 @@ def test_a_bounded_domain_is_its_own_box():
         assert float(found.lower_bound.max()) <= float(found.value.min())
 
 
+def test_features_on_a_circle():
+    """cos(2πkθ) at θ on a circle of length 1, with the price s|a|: any a, all of the circle."""
+    law = mf.product(a=mf.gaussian(), w=mf.uniform_box(0.0, 1.0))
+    k = np.arange(8.0)
+    problem = mf.two_layer(
+        2 * np.pi * k, np.cos(2 * np.pi * k * 0.3), activation=mf.cos, initial=law,
+        penalty=mf.total_variation(0.05), domain={"w": mf.circle(1.0)},
+    )  # fmt: skip
+    spike = np.array([[1 - 0.05 / 0.55, 0.3]])  # ½·(1 − a)² E cos² + .05 a is nearly least there
+    clouds = [(spike, np.ones(1)), (np.array([[0.5, 0.1]]), np.ones(1))]
+    found = mf.certificate(problem, flow_of(problem, clouds))
+    assert found.attrs["over"] == "any a, w in [0, 1]"
+    assert float(found.gap[0]) < 1e-2 < float(found.gap[1])
+    assert float(found.lower_bound.max()) <= float(found.value.min())
+
+
+def test_a_density_on_the_sphere():
+    """A grid's density is bounded like any measure, and falls towards the optimum."""
+    problem = mf.two_layer(
+        X, Y, activation=mf.relu, penalty=mf.ridge(0.1), initial=mf.gaussian(0.3, 0.5)
+    )
+    grid = mf.Grid(a=mf.uniform(-4, 4, 16), w=mf.uniform(-4, 4, 16))
+    run = mf.solve(problem, grid, times=[0.0, 1.0, 4.0], method=mf.upwind())
+    found, optimum = mf.certificate(problem, run), optimum_on_sphere(problem)
+    assert found.attrs["over"] == "the sphere"
+    assert (found.gap >= found.value - optimum.value).all()
+    assert float(found.gap[0]) > float(found.gap[-1]) > 0
+
+
 def test_a_density_with_any_output_weight():
     """|a| on a grid: the bound is over the weights of the box, whatever a."""
     problem = mf.two_layer(X, Y, penalty=mf.total_variation(0.1), initial=mf.gaussian(0.3, 0.5))

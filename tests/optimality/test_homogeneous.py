@@ -7,7 +7,8 @@ from scipy.optimize import nnls
 import mfpde as mf
 from mfpde.optimality.homogeneous import dual_bound, sphere_of
 from mfpde.optimality.sectors import circle, sectors
-from mfpde.optimality.sliding import optimum_on_sphere
+from mfpde.optimality.sliding import Atoms, lasso, optimum_on_sphere, slid
+from mfpde.optimality.sliding import energy as energy_of
 
 MODULUS = mf.Activation(np.abs, np.sign, name="modulus", kinks=(0.0,))
 LOSSES = {"square": mf.square, "logistic": mf.logistic, "huber": mf.huber(0.3)}
@@ -125,6 +126,33 @@ def test_three_dimensions_to_the_width_of_the_enclosure():
     optimum = optimum_on_sphere(problem)
     assert -1e-12 <= optimum.gap <= 1e-5
     assert energy(problem, optimum.points, optimum.weights) == pytest.approx(optimum.value)
+
+
+def test_sliding_keeps_the_prediction_and_does_not_raise_the_energy():
+    """40 atoms of both signs among the 48 sectors: those that share sector and sign become one."""
+    sphere, rng = sphere_of(network()), np.random.default_rng(9)
+    directions = circle(rng.uniform(0, 2 * np.pi, 40))
+    atoms = Atoms(directions, rng.choice([-1.0, 1.0], 40), rng.uniform(0, 1, 40))
+    moved = slid(sphere, atoms)
+    assert len(moved.sizes) < 40
+    np.testing.assert_allclose(moved.prediction(sphere), atoms.prediction(sphere), atol=1e-13)
+    assert energy_of(sphere, moved) < energy_of(sphere, atoms)
+    np.testing.assert_allclose(np.linalg.norm(moved.directions, axis=1), 1, atol=1e-14)
+    again = slid(sphere, moved)
+    assert len(again.sizes) == len(moved.sizes)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_masses_meet_the_conditions_of_optimality(loss):
+    """Derivatives in the masses are 0 where m > 0 and at least 0 elsewhere."""
+    problem, rng = network(loss=loss), np.random.default_rng(10)
+    A, alpha = rng.normal(size=(60, 24)), 0.05
+    m = lasso(problem.loss, A, alpha, np.zeros(60))
+    slope = A @ problem.loss.slope(m @ A) + alpha
+    assert (m > 0).sum() > 3
+    assert (m >= 0).all()
+    assert np.abs(slope[m > 0]).max() <= 1e-12
+    assert slope.min() >= -1e-12
 
 
 def test_without_need_of_neurons():
