@@ -147,7 +147,7 @@ def subdivided(fan: Fan, charge: Array, tolerance: float) -> tuple[float, Array]
         done = max(done, float(bound[~left].max(initial=-np.inf)))
         if not left.any():
             return done, at
-        if left.sum() * 2 ** (k - 1) * len(charge) > MOST:
+        if left.sum() * len(charge) * 2.0 ** (k - 1) > MOST:
             return max(done, float(bound[left].max())), at
         half /= 2
         cells, faces = split(cells[left], faces[left], half)
@@ -171,8 +171,8 @@ def cap_bound(fan: Fan, charge: Array, w: Array, z: Array, reach: float) -> Arra
     convex, its chord is above it, and where concave, its tangent at the centre. The sum of these
     is b + v·w', the largest v·w' on a cap of angle r being |v| or |v| cos(∠(v, w) − r).
     """
-    away = reach * np.linalg.norm(fan.directions, axis=1)
-    low, high = z - away, z + away
+    far = np.linalg.norm(fan.directions, axis=1)  # |w·x_i| on all of the sphere
+    low, high = np.maximum(z - reach * far, -far), np.minimum(z + reach * far, far)
     slope = np.where(z > 0, fan.right, fan.left)
     chord = (low < 0) & (high > 0) & (charge * (fan.right - fan.left) > 0)
     ends = fan.right * high - fan.left * low

@@ -420,3 +420,40 @@ def test_runs_of_other_problems_are_refused():
         mf.certificate("problem", flow)
     with pytest.raises(mf.InvalidInput, match="not a run"):
         mf.certificate(problem, "run")
+
+
+GRID = mf.Grid(a=mf.uniform(-4, 4, 16), w=mf.uniform(-4, 4, 16))
+MINIMA = {
+    "ridge": {"penalty": mf.ridge(0.05)},
+    "logistic": {"penalty": mf.ridge(0.05), "loss": mf.logistic},
+    "entropy": {"penalty": mf.ridge(0.05), "entropy": 0.05},
+}
+
+
+@pytest.mark.parametrize("given", MINIMA.values(), ids=MINIMA)
+def test_minimisers_found_otherwise_have_no_gap(given):
+    """The minimiser on a box or on cells, by methods that do not use the certificate."""
+    problem = mf.two_layer(X, SIGNS if "loss" in given else Y, **given)
+    optimum = mf.optimum(problem, GRID, tolerance=1e-10)
+    found = mf.certificate(problem, optimum.minimiser, over=GRID)
+    assert -1e-12 <= float(found.gap[0]) <= 1e-9
+    assert float(found.lower_bound[0]) == pytest.approx(optimum.lower_bound, abs=1e-9)
+
+
+def test_gaps_on_a_box_against_its_optimum():
+    """40 random clouds in the box: the gap is at least F − inf F."""
+    problem = mf.two_layer(X, Y, penalty=mf.ridge(0.05))
+    optimum = mf.optimum(problem, GRID, tolerance=1e-10)
+    clouds = [(np.clip(p, -4, 4), w) for p, w in random_clouds(problem, 40)]
+    found = mf.certificate(problem, flow_of(problem, clouds), over=GRID)
+    assert (found.gap >= found.value - optimum.lower_bound - 2 * optimum.gap).all()
+
+
+def test_the_optimum_on_the_sphere_is_that_of_a_box_which_holds_its_neurons():
+    problem = mf.two_layer(X, Y, activation=mf.relu, penalty=mf.ridge(0.05))
+    boxed, free = mf.optimum(problem, GRID, tolerance=1e-10), optimum_on_sphere(problem)
+    assert np.abs(free.points).max() < 4
+    assert boxed.value == pytest.approx(free.value, abs=1e-9)
+    found = mf.certificate(problem, boxed.minimiser)
+    assert found.attrs["over"] == "the sphere"
+    assert -1e-12 <= float(found.gap[0]) <= 1e-8
