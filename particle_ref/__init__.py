@@ -11,7 +11,10 @@ from particle_ref.methods.characteristics import Characteristics
 from particle_ref.methods.conic import Conic
 from particle_ref.methods.descent import Descent
 from particle_ref.methods.gradient_flow import GradientFlow
+from particle_ref.methods.langevin import Langevin
+from particle_ref.methods.stochastic import Stochastic
 from particle_ref.network import MeanFieldTwoLayerNN
+from particle_ref.replication import replicas
 from particle_ref.runner import run
 from particle_ref.truth import Truth
 
@@ -22,10 +25,13 @@ __all__ = [
     "Descent",
     "GradientFlow",
     "InvalidInput",
+    "Langevin",
     "MeanFieldTwoLayerNN",
     "NumericalStop",
+    "Stochastic",
     "Stopped",
     "Truth",
+    "replicas",
     "run",
     "sample",
     "wasserstein_distance",

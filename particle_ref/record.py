@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,7 @@ from particle_ref.spaces import Space
 LONGEST_NAME = 300
 
 Row = dict[str, Any]
+Column: TypeAlias = tuple[tuple[str, ...], Any]  # dimensions and values of a variable
 
 
 class Book(Protocol):
@@ -61,13 +62,21 @@ class Writer(Protocol):
         """
 
 
+class Blank(NamedTuple):
+    """A run before its first snapshot: variables over time have length 0."""
+
+    data: dict[str, Column]
+    coords: dict[str, Column]
+    attrs: dict[str, Any]
+
+
 class Pages:
     """A book in memory."""
 
     state: Memory | None = None
     count, finished = 0, False
 
-    def __init__(self, blank: xr.Dataset) -> None:
+    def __init__(self, blank: Blank) -> None:
         self.blank = blank
         self.rows: list[Row] = []
 
@@ -75,41 +84,44 @@ class Pages:
         self.rows.append(row)
 
     def finish(self, attrs: Mapping[str, Any]) -> None:
-        self.blank = self.blank.assign_attrs(attrs)
+        self.blank.attrs.update(attrs)
 
     def run(self) -> xr.Dataset:
-        def filled(name: Any, v: xr.Variable) -> Any:
-            if "time" not in v.dims:
-                return v
-            values = np.array([row[name] for row in self.rows], dtype=float)
-            return v.dims, values.reshape(len(self.rows), *v.shape[1:])
+        def filled(name: str, dims: tuple[str, ...], values: Any) -> Column:
+            if "time" not in dims:
+                return dims, values
+            told = np.array([row[name] for row in self.rows], dtype=float)
+            return dims, told.reshape(len(self.rows), *values.shape[1:])
 
-        whole = {name: filled(name, v) for name, v in self.blank.variables.items()}
-        data = {name: whole[name] for name in self.blank.data_vars}
-        return xr.Dataset(data, {c: whole[c] for c in self.blank.coords}, self.blank.attrs)
+        data, coords, attrs = self.blank
+        return xr.Dataset(
+            {name: filled(name, *column) for name, column in data.items()},
+            {name: filled(name, *column) for name, column in coords.items()},
+            attrs,
+        )
 
 
-def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> xr.Dataset:
-    """The run before its first snapshot."""
+def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> Blank:
+    """The run before its first snapshot, as ``xr.Dataset(*blank)`` takes it."""
     (N, D), n = start.position.shape, len(problem.y)
     x = np.asarray(problem.x, dtype=float)
-    density = {"log_density": (("time", "particle"), np.empty((0, N)))}
-    return xr.Dataset(
+    density: dict[str, Column] = {"log_density": (("time", "particle"), np.empty((0, N)))}
+    return Blank(
         {
             "position": (("time", "particle", "coord"), np.empty((0, N, D))),
             "weight": (("time", "particle"), np.empty((0, N))),
-            "risk": ("time", np.empty(0)),
-            "energy": ("time", np.empty(0)),
-            "dissipation": ("time", np.empty(0)),
+            "risk": (("time",), np.empty(0)),
+            "energy": (("time",), np.empty(0)),
+            "dissipation": (("time",), np.empty(0)),
             "prediction": (("time", "sample"), np.empty((0, n))),
             "x": (("sample", "input")[: x.ndim], x),
-            "y": ("sample", np.asarray(problem.y, dtype=float)),
-            "sample_weight": ("sample", np.asarray(problem.weights, dtype=float)),
+            "y": (("sample",), np.asarray(problem.y, dtype=float)),
+            "sample_weight": (("sample",), np.asarray(problem.weights, dtype=float)),
         }
         | (density if getattr(method, "carries_density", False) else {})
-        | {name: ("time", np.empty(0)) for name in _measured(method, problem)},
-        coords={"time": np.empty(0), "coord": list(space.coords)},
-        attrs={
+        | {name: (("time",), np.empty(0)) for name in _measured(method, problem)},
+        {"time": (("time",), np.empty(0)), "coord": (("coord",), list(space.coords))},
+        {
             "software": "particle_ref",
             "problem": named(problem),
             "penalty": named(problem.penalty),
@@ -181,6 +193,7 @@ def identity(
         "loss at the start": [r.risk for r in responses],
         "prediction at the start": [v for r in responses for v in r.prediction.tolist()],
         "force at the start": [v for r in responses for v in (start.weight @ r.gradient).tolist()],
+        **(method.identity() if hasattr(method, "identity") else {}),
     }
 
 

@@ -22,6 +22,12 @@ from particle_ref.record import Book, Pages, Writer, blank, identity, snapshot
 from particle_ref.spaces import Space
 from particle_ref.threads import one_thread
 
+CALLS = {  # methods that are nothing without their arguments
+    "Descent": "Descent(dt)",
+    "Langevin": "Langevin(dt, seed)",
+    "Stochastic": "Stochastic(dt, batch, seed)",
+}
+
 
 def run(
     problem: Problem,
@@ -36,7 +42,8 @@ def run(
     Args:
         problem: any object with the attributes of :mod:`particle_ref.problem`.
         cloud: particles in the problem's coordinates; angles on circles may be any.
-        method: ``GradientFlow(...)``, ``Descent(dt)`` or ``Characteristics(...)``.
+        method: ``GradientFlow(...)``, ``Descent(dt)``, ``Stochastic(dt, batch, seed)`` or
+            ``Characteristics(...)``; where λ > 0 ``Langevin(dt, seed)``.
         times: (T,) strictly increasing PDE times ≥ 0.
         to: who keeps the run, for instance ``mf.store("runs/y")``, snapshot by snapshot. The same
             call again goes on from there, bit for bit, or returns the finished run; so do more
@@ -49,11 +56,13 @@ def run(
         ``dissipation`` ``(time)``, ``prediction(time, sample)``, and ``x``, ``y`` of the samples;
         from ``Characteristics`` also ``log_density(time, particle)``.
         Energy is risk + ∫reg dρ, without the entropy, which particles do not have; dissipation is
-        Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow.
+        Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow; where a method is noisy,
+        with its mean velocity: Σ_j p_j |∇V(u_j)|², the drift's alone.
 
     Raises:
-        InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0, a
-            penalty with kinks and no proximal map, or what the method refuses.
+        InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0 without
+            noise and noise without λ, a penalty with kinks and no proximal map, or what the method
+            refuses.
         NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
         Stopped: when ``max_seconds`` are over; ``last`` is the Dataset up to then.
         Whatever ``to`` raises, when the run cannot be kept there.
@@ -62,12 +71,7 @@ def run(
     check_problem(problem)
     _check_parts(cloud, method, to)
     moments = _increasing(times)
-    if problem.entropy > 0:
-        raise InvalidInput(
-            f"{method} cannot solve a problem of entropy λ = {problem.entropy:g}",
-            "entropy is noise to particles, and this method is deterministic",
-            "entropy=0.0",
-        )
+    _check_noise(problem, method)
     space = Space(problem.coords, problem.domain)
     start = Cloud(np.ascontiguousarray(space.admit(cloud.position)), cloud.weight)
     force = Force(problem)
@@ -79,7 +83,7 @@ def run(
             parts = identity(problem, space, method, start, force)
             if not isinstance(method, Resumable):
                 parts["last time"] = moments[-1]  # steps may depend on it
-            book = held.enter_context(to.opened(parts, template, moments))
+            book = held.enter_context(to.opened(parts, xr.Dataset(*template), moments))
         if book.finished:
             return book.run()
         try:
@@ -135,7 +139,7 @@ def _check_clock(latest: float, instant: float, end: float) -> None:
 def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
     """Raise InvalidInput for an argument that is something else, or a class not called."""
     if isinstance(method, type):
-        call = "Descent(dt)" if method.__name__ == "Descent" else f"{method.__name__}()"
+        call = CALLS.get(method.__name__, f"{method.__name__}()")
         raise InvalidInput(
             f"method is the class {method.__name__}", "a run needs one of them", f"write pr.{call}"
         )
@@ -154,6 +158,24 @@ def _check_parts(cloud: Cloud, method: Method, to: Writer | None) -> None:
             f"to = {reprlib.repr(to)}",
             "a writer of snapshots is asked for, which makes a folder safe",
             'to=mf.store("runs/y")',
+        )
+
+
+def _check_noise(problem: Problem, method: Method) -> None:
+    """Raise InvalidInput unless the method diffuses just where the problem has entropy."""
+    diffuses = getattr(method, "diffuses", False)
+    if problem.entropy > 0 and not diffuses:
+        raise InvalidInput(
+            f"{method} cannot solve a problem of entropy λ = {problem.entropy:g}",
+            "entropy is noise of variance 2λ per unit of time to particles, and this method has "
+            "none",
+            "pr.Langevin(dt, seed), or entropy=0.0",
+        )
+    if diffuses and not problem.entropy > 0:
+        raise InvalidInput(
+            f"{method} on a problem of entropy λ = {problem.entropy:g}",
+            "its noise has variance 2λ per unit of time, and here is none",
+            "pr.Descent(dt), or entropy above 0",
         )
 
 

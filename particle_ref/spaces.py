@@ -2,7 +2,8 @@
 
 On a circle positions are kept in [0, length). Walls (the ends of intervals and half lines) are
 closed: a particle driven against one stays there, which is the limit of mass piling up at a
-no-flux wall. A cloud that starts outside the walls is refused, never moved inside.
+no-flux wall; noise is reflected there instead. A cloud that starts outside the walls is refused,
+never moved inside.
 """
 
 from __future__ import annotations
@@ -53,6 +54,24 @@ class Space:
     def project(self, position: Array) -> Array:
         """The nearest points (N, D) within the walls."""
         return np.clip(position, self.low, self.high) if self.has_walls else position
+
+    def reflect(self, position: Array) -> Array:
+        """Points (N, D) beyond walls folded back, however often: Brownian motion's own reflection.
+
+        What a fold maps Brownian motion of the line to is reflected Brownian motion, exactly.
+        """
+        if not self.has_walls:
+            return position
+        with np.errstate(invalid="ignore"):  # inf − inf where there is no wall
+            span = self.high - self.low
+            above = np.abs(position - self.low)
+            below = np.abs(self.high - position)
+            folded = np.where(np.isfinite(self.low), self.low + above, self.high - below)
+            lap = np.mod(position - self.low, 2 * span)
+            between = self.low + np.minimum(lap, 2 * span - lap)
+            folded = np.where(np.isfinite(span), between, folded)
+        within = (position >= self.low) & (position <= self.high)
+        return self.project(np.where(within, position, folded))  # a fold's last bit may be outside
 
     def clearance(self, position: Array) -> float:
         """The least distance to a wall, negative outside it, inf without walls."""
