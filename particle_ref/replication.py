@@ -96,7 +96,7 @@ class _Replica:
 
 
 def _distinct(seeds: Iterable[int]) -> list[int]:
-    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    given = list(seeds) if isinstance(seeds, Iterable) else []
     if not given or not all(whole(seed, 0, 2**63) for seed in given):
         raise InvalidInput(
             f"seeds = {reprlib.repr(seeds)}",

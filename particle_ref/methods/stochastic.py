@@ -119,7 +119,7 @@ class Stochastic:
         self, force: Force, space: Space, cloud: Cloud, times: Array, memory: Memory
     ) -> Iterator[Cloud]:
         """See :class:`~particle_ref.methods.method.Resumable`."""
-        draw = self._draws(force.problem)
+        draw = self.draws(force.problem)
         position, step = memory.get("position", cloud.position), memory.get("step", 0)
         rng = stream(self.seed, memory.get("noise"))
 
@@ -157,7 +157,7 @@ class Stochastic:
     def _length(self, step: int) -> float:
         return self.dt if self.decay is None else self.time(step + 1) - self.time(step)
 
-    def _draws(self, problem: Any) -> Callable[[np.random.Generator], Batch]:
+    def draws(self, problem: Any) -> Callable[[np.random.Generator], Batch]:
         """What draws the next batch."""
         if isinstance(problem, KernelProblem) or not isinstance(problem, FeatureProblem):
             raise InvalidInput(
