@@ -65,16 +65,13 @@ def test_the_force_is_right_on_average(toy, fast, b):
 
 
 def test_every_batch_is_as_likely_as_any_other(problem):
-    """4000 batches of 2 of 5: none repeats a sample, χ² of the 10 pairs."""
+    """4000 batches of 2 of 5 samples: χ² of the 10 pairs, none of which repeats a sample."""
     draw, rng = pr.Stochastic(0.1, 2, 0).draws(problem), np.random.default_rng(1)
-    seen = np.array([np.sort(np.searchsorted(np.sin(2 * X[1:]), draw(rng).y)) for _ in range(4000)])
-    names = [draw(rng).y for _ in range(4000)]
-    pairs = {tuple(sorted(pair)): 0 for pair in combinations(problem.y.tolist(), 2)}
-    for y in names:
-        pairs[tuple(sorted(y.tolist()))] += 1
+    pairs = dict.fromkeys(combinations(sorted(problem.y.tolist()), 2), 0)
+    for _ in range(4000):
+        pairs[tuple(sorted(draw(rng).y.tolist()))] += 1
     assert len(pairs) == 10
     assert stats.chisquare(list(pairs.values())).pvalue > ALARM
-    assert seen.shape == (4000, 2)
 
 
 def test_all_samples_at_once_are_descent(problem):
@@ -169,8 +166,6 @@ def test_particles_rest_on_kinks_and_at_walls(toy):
     assert (a == 0).any()
     assert np.abs(w).max() <= 0.5
     assert 0 <= b.min() <= b.max() < 1
-    still = np.abs(flow.dissipation[1] - flow.dissipation[0])
-    assert np.isfinite(still)
 
 
 def test_dissipation_is_that_of_the_mean_motion(problem):
