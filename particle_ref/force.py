@@ -29,11 +29,12 @@ from particle_ref.problem import (
 )
 
 BLOCK_BYTES = 2**21  # of the features of one block
-KEPT_BYTES = 2**25  # of the features of all particles; beyond, they are worked out twice
+KEPT_BYTES = 7 * 2**23  # of the features of all particles; beyond, they are worked out twice
 
 # An array above glibc's threshold goes back to the system when freed, and the page faults of the
 # next one cost more than its arithmetic. The threshold follows the largest array freed so far, up
-# to 2^25 bytes; this one is never touched and costs nothing.
+# to 2^25 bytes; this one is never touched and costs nothing. Twice as much free at the heap's end
+# goes back too: what is kept between the passes must stay below 2^26 bytes.
 np.empty(2**25 - 2**16, dtype=np.uint8)
 
 

@@ -166,6 +166,48 @@ def test_weak_order_of_interacting_particles(toy, scheme):
     assert np.max(errors[-1]) < (2e-2 if order == 1 else 3e-4)
 
 
+def test_the_bias_of_m_particles_is_of_order_one_in_m_at_all_times(toy):
+    """Linear features, square loss, from N(0, I): E F_m − F is c(t)/m exactly, and |c| ≤ |c(0)|.
+
+    The mean is that of the limit for every m, where particles are independent: their covariance is
+    that of the ridge alone.
+    """
+    rng, mu = np.random.default_rng(1), 0.4
+    x, y = rng.normal(size=(5, 2)), rng.normal(size=5)
+    others = {"output_weight": False, "penalty": toy.ridge(mu), "entropy": LAMBDA}
+    problem = toy.two_layer(x, y, "identity", **others)
+    free = toy.two_layer(0 * x, y, "identity", **others)
+
+    def moments(problem, m):
+        force, space = parts(problem)
+        M, b, N = affine_map(splitting(force, space, 0.25), (m, 2), np.full(m, 1 / m), 2)
+        mean, S = np.zeros(2 * m), np.eye(2 * m)
+        for _ in range(200):
+            yield mean, S
+            mean, S = M @ mean + b, M @ S @ M.T + N @ N.T
+
+    def energy(mean, S, m, of_prediction):
+        average = np.tile(x, m) / m
+        risk = np.mean((average @ mean - y) ** 2 / 2) + of_prediction(average) / 2
+        return risk + mu / 2 * (mean @ mean + np.trace(S)) / m
+
+    limit = [
+        energy(mean, S, 1, lambda _: 0.0)
+        for (mean, _), (_, S) in zip(moments(problem, 1), moments(free, 1), strict=True)
+    ]
+    c = [
+        [
+            m * (energy(mean, S, m, lambda f, S=S: np.sum((f @ S) * f) / 5) - F)
+            for (mean, S), F in zip(moments(problem, m), limit, strict=True)
+        ]
+        for m in (1, 2, 8)
+    ]
+    np.testing.assert_allclose(c[1], c[0], atol=1e-12)
+    np.testing.assert_allclose(c[2], c[0], atol=1e-11)
+    assert c[0][0] > 0.1
+    assert np.abs(c).max() <= c[0][0] * (1 + 1e-9)
+
+
 def test_a_ridge_alone_has_no_error_in_the_mean_or_covariance(toy):
     force, space = parts(free(toy, penalty=toy.ridge(1.5)))
     for dt in (0.1, 3.0):
