@@ -150,10 +150,10 @@ def layer(inputs: Array, activation: Activation, bias: bool = False) -> tuple[Fe
 
     def psi(v: Array) -> tuple[Array, Pullback]:
         z = X * np.ascontiguousarray(v.T) if rank_one else X @ v.T
-        S = value(z)
-        if slope_of_value is not None:
+        if slope_of_value is not None:  # σ is a ufunc of the table, and z is needed no more
+            S = value(z, out=z)  # type: ignore[call-arg]
             return S, lambda r: slope_of_value(S).T @ (r[:, None] * X)
-        return S, lambda r: slope(z).T @ (r[:, None] * X)
+        return value(z), lambda r: slope(z).T @ (r[:, None] * X)
 
     return psi, len(X) * (1 if slope_of_value else 2)
 

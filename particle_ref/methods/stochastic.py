@@ -87,14 +87,12 @@ class Stochastic:
             raise InvalidInput(
                 f"data = {self.data!r}", "a stream is a function (rng, size) -> x, y"
             )
-        if self.decay is not None:
-            tau, power = self.decay
-            if not (0 < number(tau) < np.inf and 0 < number(power) <= 1):
-                raise InvalidInput(
-                    f"decay = {self.decay!r}",
-                    "steps shrink as (1 + t/τ)^−power, with a time τ > 0 and 0 < power ≤ 1",
-                    "for instance decay=(1.0, 0.5)",
-                )
+        if self.decay is not None and not _decays(self.decay):
+            raise InvalidInput(
+                f"decay = {self.decay!r}",
+                "steps shrink as (1 + t/τ)^−power, with k·dt for t, τ > 0 and 0 < power ≤ 1",
+                "for instance decay=(1.0, 0.5)",
+            )
 
     def __repr__(self) -> str:
         parts = [f"dt={self.dt!r}", f"batch={self.batch!r}", f"seed={self.seed!r}"]
@@ -202,6 +200,13 @@ class Stochastic:
             return Batch(*features, y, np.full(b, 1 / b))
 
         return draw
+
+
+def _decays(decay: Any) -> bool:
+    """Whether it is a time τ > 0 and a power in (0, 1]."""
+    if not isinstance(decay, tuple) or len(decay) != 2:
+        return False
+    return 0 < number(decay[0]) < np.inf and 0 < number(decay[1]) <= 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What particles cost: seconds a step against the number of particles, and their memory.
+"""What particles cost: processor seconds a step against the number of particles, and their memory.
 
 Gradient descent on tanh networks: x uniform on [−1, 1]^d, y = sin 2x_1, N(0, I); and noisy steps of
 both schemes. Goals: a step of 10⁴ particles on 64 samples of one input within 1.5 ms, of 1000
@@ -8,7 +8,8 @@ of 10⁶ particles on 64 samples within 1 GiB.
     python studies/bench/particles.py [--repeats 5] [--most 1000000]
 
 Each size runs in a process of its own, whose peak memory is that of its runs. Times are medians of
-whole ``run`` calls after a first one, divided by their steps; linear algebra uses one thread.
+whole ``run`` calls after a first one, divided by their steps, in seconds of the one processor that
+they use: other work on the machine disturbs these less than the clock's.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ def milliseconds(size: Size, name: str, repeats: int) -> float:
     problem = size.problem(entropy)
     cloud, dt, taken = pr.sample(problem, size.m), 0.01, []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         pr.run(problem, cloud, method(dt), [size.steps * dt])
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return 1e3 * float(np.median(taken[1:])) / size.steps
 
 

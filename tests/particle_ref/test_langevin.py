@@ -186,18 +186,21 @@ def test_the_bias_of_m_particles_is_of_order_one_in_m_at_all_times(toy):
             yield mean, S
             mean, S = M @ mean + b, M @ S @ M.T + N @ N.T
 
-    def energy(mean, S, m, of_prediction):
+    def energy(mean, S, m, variance):
+        bias = np.tile(x, m) @ mean / m - y
+        return np.mean(bias**2 + variance) / 2 + mu / 2 * (mean @ mean + np.trace(S)) / m
+
+    def of_prediction(S, m):
         average = np.tile(x, m) / m
-        risk = np.mean((average @ mean - y) ** 2 / 2) + of_prediction(average) / 2
-        return risk + mu / 2 * (mean @ mean + np.trace(S)) / m
+        return np.sum((average @ S) * average, axis=1)
 
     limit = [
-        energy(mean, S, 1, lambda _: 0.0)
+        energy(mean, S, 1, 0.0)
         for (mean, _), (_, S) in zip(moments(problem, 1), moments(free, 1), strict=True)
     ]
     c = [
         [
-            m * (energy(mean, S, m, lambda f, S=S: np.sum((f @ S) * f) / 5) - F)
+            m * (energy(mean, S, m, of_prediction(S, m)) - F)
             for (mean, S), F in zip(moments(problem, m), limit, strict=True)
         ]
         for m in (1, 2, 8)

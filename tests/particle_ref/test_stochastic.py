@@ -219,6 +219,7 @@ def test_streams_need_a_network(toy):
         {"data": 3},
         {"decay": (0.0, 0.5)},
         {"decay": (1.0, 1.5)},
+        {"decay": 0.5},
     ],
     ids=str,
 )
