@@ -49,12 +49,12 @@ def replicas(
         seeds: different whole numbers ≥ 0, one for each replica.
         kind: how clouds are drawn, see ``sample``.
         workers: processes; more than 1 only from within ``if __name__ == "__main__"``.
-        keep: ``"flow"`` all that ``run`` returns; ``"prediction"`` leaves out positions and
-            weights, so that thousands of replicas fit in memory.
+        keep: ``"flow"`` all that ``run`` returns; ``"prediction"`` all but the particles, whose
+            dimension is then 0, so that thousands of replicas fit in memory.
 
     Returns:
         The runs in the order of the seeds, as ``mf.compare(density, flows)`` takes them; without
-        positions only for ``only=("prediction_gap", "risk_gap")``.
+        particles for ``only=("prediction_gap", "risk_gap")`` alone.
 
     Raises:
         InvalidInput: for seeds that repeat or are none, another ``keep``, ``workers`` < 1, and
@@ -92,7 +92,12 @@ class _Replica:
             method = replace(method, seed=(*study, seed))
         flow = run(self.problem, cloud, method, self.times)
         flow.attrs["seed"] = seed
-        return flow if self.keep == "flow" else flow.drop_dims("particle")
+        return flow if self.keep == "flow" else _without_particles(flow)
+
+
+def _without_particles(flow: xr.Dataset) -> xr.Dataset:
+    """The flow with none of its particles; copied, since a view would hold on to all of them."""
+    return flow.isel(particle=slice(0)).copy(deep=True)
 
 
 def _distinct(seeds: Iterable[int]) -> list[int]:
