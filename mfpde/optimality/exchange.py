@@ -18,7 +18,7 @@ from mfpde.optimality.simplex import best_weights
 from mfpde.problems.problem import Array, Problem
 
 MOST_ROUNDS = 200
-MOST_IDLE = 4  # rounds in a row without a smaller gap
+MOST_IDLE = 8  # rounds in a row without a smaller gap
 MOST_SLIDES = 500  # steps of one descent of positions and weights
 ORACLE = 0.1  # tolerance of an infimum, of the gap before
 ROUND_OFF = np.finfo(float).eps
