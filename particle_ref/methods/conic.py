@@ -25,8 +25,8 @@ from particle_ref.cloud import Cloud
 from particle_ref.cone import along_geodesic, check_on_cone, polar
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
-from particle_ref.methods.descent import whole_steps
 from particle_ref.methods.method import Memory, require_finite
+from particle_ref.methods.steps import check_step, steps_to
 from particle_ref.problem import Array
 from particle_ref.runge_kutta import FINEST_TOLERANCE, integrate
 from particle_ref.spaces import Space
@@ -69,8 +69,8 @@ class Conic:
     rtol: float = 1e-10
 
     def __post_init__(self) -> None:
-        if self.dt is not None and not 0 < number(self.dt) < np.inf:
-            raise InvalidInput(f"dt = {self.dt!r}", "a step is a finite PDE time > 0, or None")
+        if self.dt is not None:
+            check_step(self.dt)
         if not isinstance(self.retraction, str) or self.retraction not in RETRACTIONS:
             raise InvalidInput(f"retraction={self.retraction!r}", f"there are {RETRACTIONS}")
         for name, value in {"alpha": self.alpha, "beta": self.beta}.items():
@@ -93,7 +93,7 @@ class Conic:
         size, direction = polar(cloud.position)
         start = np.column_stack([np.log(size), direction])
         state, now = memory.get("state", start), memory.get("time", 0.0)
-        ends = times if self.dt is None else whole_steps(times, self.dt)
+        ends = times if self.dt is None else steps_to(times, self.dt, self)
         for end in ends:
             if end > now:
                 state = self._moved(force, cloud.weight, state, now, end)

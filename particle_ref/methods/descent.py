@@ -15,16 +15,15 @@ from typing import Literal
 
 import numpy as np
 
-from particle_ref.arguments import number
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput
 from particle_ref.force import Force
 from particle_ref.methods.method import Memory, require_finite
+from particle_ref.methods.steps import check_step, steps_to
 from particle_ref.problem import Array, Problem
 from particle_ref.sliding import Chatter, Hyperplanes, Watched, hyperplanes, sliding_gradient
 from particle_ref.spaces import Space
 
-MULTIPLE_TOLERANCE = 1e-9  # of t / dt from a whole number, relative
 KINKS = ("cross", "slide")
 
 
@@ -64,8 +63,7 @@ class Descent:
     kinks: Literal["cross", "slide"] = "cross"
 
     def __post_init__(self) -> None:
-        if not 0 < number(self.dt) < np.inf:
-            raise InvalidInput(f"dt = {self.dt!r}", "a step is a finite PDE time > 0")
+        check_step(self.dt)
         if not isinstance(self.kinks, str) or self.kinks not in KINKS:
             raise InvalidInput(f"kinks={self.kinks!r}", f"steps do one of {KINKS} at kinks")
 
@@ -82,7 +80,7 @@ class Descent:
         chatter = None if planes is None else Chatter(planes, cloud, force.problem.weights)
         if chatter is not None:
             chatter.sides = memory.get("sides", chatter.sides)
-        for last in whole_steps(times, self.dt):
+        for last in steps_to(times, self.dt, self):
             while step < last:
                 gradient = self._gradient(force, planes, position, cloud.weight)
                 position = space.wrap(self._advance(force, space, position, gradient))
@@ -127,19 +125,3 @@ class Descent:
         if force.prox is not None:
             return space.project(force.prox(position - self.dt * gradient, self.dt))
         return space.project(position - self.dt * (gradient + force.penalty.gradient(position)))
-
-
-def whole_steps(times: Array, dt: float) -> list[int]:
-    """The numbers of steps of length ``dt`` after which it is ``times``.
-
-    Raises InvalidInput for a time that is no multiple of dt.
-    """
-    steps = np.rint(times / dt)
-    astray = np.abs(steps * dt - times) > MULTIPLE_TOLERANCE * times
-    if astray.any():
-        raise InvalidInput(
-            f"the times {times[astray].tolist()} are no multiples of dt = {dt}",
-            "with steps of dt particles are at k·dt after k steps and nowhere else",
-            f"ask for {(steps * dt)[astray].tolist()}, or choose another dt",
-        )
-    return [int(k) for k in steps]
