@@ -4,6 +4,7 @@ An independent reference for the density solver: it takes any object with a prob
 (:mod:`particle_ref.problem`) and shares no code with what it checks.
 """
 
+from particle_ref.central_limit import fluctuations
 from particle_ref.cloud import Cloud, sample
 from particle_ref.distances import wasserstein_distance
 from particle_ref.errors import InvalidInput, NumericalStop, Stopped
@@ -31,6 +32,7 @@ __all__ = [
     "Stochastic",
     "Stopped",
     "Truth",
+    "fluctuations",
     "replicas",
     "run",
     "sample",

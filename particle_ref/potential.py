@@ -41,7 +41,7 @@ class Potential:
             )
         self.lifted, self.loss, self.penalty = problem.lifted, problem.loss, problem.penalty
         self.field = _layer(problem) or _features(problem)
-        self.bend = laplacian(problem.penalty, len(problem.coords))
+        self.bend = float(np.trace(hessian(problem.penalty, len(problem.coords))))
 
     def __call__(self, position: Array, prediction: Array) -> tuple[Array, Array]:
         """∇V and ΔV, penalty included."""
@@ -99,25 +99,25 @@ def _features(problem: FeatureProblem) -> FieldOf:
     return field
 
 
-def laplacian(penalty: Penalty, dimension: int) -> float:
-    """Δreg of a quadratic penalty, from differences of its gradient, which are exact there.
+def hessian(penalty: Penalty, dimension: int) -> Array:
+    """Hess reg (D, D) of a quadratic penalty, from differences of its gradient, exact there.
 
     Raises InvalidInput for any other penalty.
     """
     zero = penalty.gradient(np.zeros((1, dimension)))
-    hessian = penalty.gradient(np.eye(dimension)) - zero
+    second = penalty.gradient(np.eye(dimension)) - zero
     directions = np.cos(np.arange(1, 4 * dimension + 1) ** 2).reshape(-1, dimension)
     for scale in SCALES:
         probes = scale * directions
-        gap = np.abs(penalty.gradient(probes) - (zero + probes @ hessian)).max()
-        if not gap <= AFFINE_TOLERANCE * (np.abs(zero).max() + scale * np.abs(hessian).max()):
+        gap = np.abs(penalty.gradient(probes) - (zero + probes @ second)).max()
+        if not gap <= AFFINE_TOLERANCE * (np.abs(zero).max() + scale * np.abs(second).max()):
             raise InvalidInput(
-                f"the density along paths is not known under the penalty {penalty!r}",
-                "it follows the penalty's Hessian, which is known here for quadratic penalties "
+                f"what neighbouring paths do is not known under the penalty {penalty!r}",
+                "it takes the penalty's Hessian, which is known here for quadratic penalties "
                 "alone, and at a kink there is none",
                 "use a ridge, or compare with particles",
             )
-    return float(np.trace(hessian))
+    return second
 
 
 def _not_smooth(what: str, fix: str) -> InvalidInput:

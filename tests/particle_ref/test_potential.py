@@ -6,7 +6,7 @@ import pytest
 import particle_ref as pr
 from particle_ref import activations, potential
 from particle_ref.force import Force
-from particle_ref.potential import Potential, laplacian
+from particle_ref.potential import Potential, hessian
 
 SMOOTH = ["identity", "tanh", "sigmoid", "erf", "softplus", "cos", "quadratic"]
 F = np.array([0.3, -0.2, 0.5, 0.1])
@@ -77,12 +77,12 @@ def test_half_the_curvature_is_noticed(toy, monkeypatch):
     assert laplacian_defect(problem) > 1e-2
 
 
-def test_the_laplacian_of_quadratic_penalties(toy):
+def test_the_hessian_of_quadratic_penalties(toy):
     mu = np.array([0.5, 0.0, 2.0])
     tilted = toy.Penalty(None, lambda u: (u - 3.0) * mu)
-    assert laplacian(toy.Penalty(), 3) == 0
-    assert laplacian(toy.ridge(0.7), 4) == pytest.approx(2.8, rel=1e-15)
-    assert laplacian(tilted, 3) == pytest.approx(2.5, rel=1e-15)
+    np.testing.assert_array_equal(hessian(toy.Penalty(), 3), np.zeros((3, 3)))
+    np.testing.assert_allclose(hessian(toy.ridge(0.7), 4), 0.7 * np.eye(4), rtol=1e-15)
+    np.testing.assert_allclose(hessian(tilted, 3), np.diag(mu), rtol=1e-15)
 
 
 def test_penalties_that_are_not_quadratic_are_refused(toy):
