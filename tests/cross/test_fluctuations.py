@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from cross.networks import predictions
 from scipy import stats
 
 import mfpde as mf
@@ -101,26 +102,6 @@ def test_linear_networks_in_closed_form():
     np.testing.assert_allclose(found.covariance, exact, rtol=1e-8, atol=1e-9)
 
 
-def replicas(
-    x: np.ndarray, y: np.ndarray, start: np.ndarray, horizon: float, steps: int
-) -> np.ndarray:
-    """f (R, n) at the horizon of R networks a tanh(wx) at once, start (2, R, m); classical RK4."""
-
-    def rate(u: np.ndarray) -> np.ndarray:
-        a, w = u
-        psi = np.tanh(w * x[:, None, None])
-        r = ((a * psi).mean(axis=2) - y[:, None])[:, :, None] / len(x)
-        return -np.stack([(r * psi).sum(0), a * ((r * x[:, None, None]) * (1 - psi**2)).sum(0)])
-
-    u, h = start, horizon / steps
-    for _ in range(steps):
-        k1 = rate(u)
-        k2 = rate(u + h / 2 * k1)
-        k3 = rate(u + h / 2 * k2)
-        u = u + h / 6 * (k1 + 2 * k2 + 2 * k3 + rate(u + h * k3))
-    return (u[0] * np.tanh(u[1] * x[:, None, None])).mean(axis=2).T
-
-
 def test_the_band_covers_replicas():
     """The nominal 95 % band covers 92.5-97.5 % of 1600 replicas of 512 neurons: f at one sample.
 
@@ -133,7 +114,7 @@ def test_the_band_covers_replicas():
 
     def f_of(seed: int) -> np.ndarray:
         start = np.random.default_rng(seed).normal(size=(2, 50, m)) * 0.6
-        return replicas(x, y, start + np.array([0.5, 0.8])[:, None, None], horizon, 6)
+        return predictions(x, y, start + np.array([0.5, 0.8])[:, None, None], horizon, 6)
 
     found = pr.fluctuations(problem, [horizon], tolerance=1e-5).isel(time=0)
     drawn = np.concatenate([f_of(seed) for seed in range(32)])
