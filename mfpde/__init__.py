@@ -2,6 +2,7 @@
 
 import mfpde.signals  # noqa: F401 first: watches over what takes the command line long to load
 from mfpde.comparison import compare, order
+from mfpde.error_budget import Budget, budget
 from mfpde.errors import InvalidInput, MassEscaped, NotEnoughMemory, NumericalStop
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
@@ -49,6 +50,7 @@ __all__ = [
     "Activation",
     "Axis",
     "BoundLoss",
+    "Budget",
     "Forecast",
     "Geometry",
     "Grid",
@@ -66,6 +68,7 @@ __all__ = [
     "WassersteinFlow",
     "__version__",
     "as_measure",
+    "budget",
     "certificate",
     "circle",
     "compare",

@@ -17,7 +17,7 @@ OURS = ("mfpde", "particle_ref")
 OPEN = {"errors", "version", "arguments"}  # to everyone
 ALL = {"problems", "grids", "kernels", "flows", "methods", "loop", "measures", "comparison"}
 ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "experiment", "data"}
-ALL |= {"signals", "results", "question", "inspection", "optimality"}
+ALL |= {"signals", "results", "question", "inspection", "optimality", "error_budget"}
 MEASURES = (
     {"problems", "grids", "flows", "measures", "comparison", "prediction"},
     {"numpy", "scipy", "xarray", "ot"},
@@ -40,6 +40,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "measures": MEASURES,
     "comparison": MEASURES,
+    "error_budget": MEASURES,
     "prediction": MEASURES,
     "optimality": ({"problems", "grids", "flows", "measures", "prediction"}, ARRAYS),
     "fitting": ({"problems", "grids", "methods", "loop"}, {"numpy", "xarray"}),
