@@ -2,7 +2,7 @@
 
 import mfpde.signals  # noqa: F401 first: watches over what takes the command line long to load
 from mfpde.comparison import compare, order
-from mfpde.error_budget import Budget, budget
+from mfpde.error_budget import budget
 from mfpde.errors import InvalidInput, MassEscaped, NotEnoughMemory, NumericalStop
 from mfpde.fitting import fit_grid
 from mfpde.flows.wasserstein import WassersteinFlow
@@ -13,6 +13,7 @@ from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
 from mfpde.measures import as_measure, estimated_error, true_error
 from mfpde.measures.regime import regime
+from mfpde.measures.shares import Budget
 from mfpde.methods.fipy_backend import fipy
 from mfpde.methods.muscl import muscl
 from mfpde.methods.pushforward import pushforward

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,114 +25,15 @@ from mfpde.errors import InvalidInput
 from mfpde.measures import coordinates, estimated_error, replicas
 from mfpde.measures.accuracy import Solution
 from mfpde.measures.measure import check_dataset
+from mfpde.measures.shares import Budget, estimate
 from mfpde.problems.problem import Problem
 
 Array = NDArray[np.float64]
 
 FEWEST = 3  # replicas of one width
-ESTIMATE = 2.0  # Richardson's estimates are taken to be right to this factor
 FEWER_STEPS = 1.5  # the run that shows an error in time takes so many times fewer, at least
 BLOCK = 2**22  # features evaluated at once
 ENDS = ("", "_low", "_high")
-
-
-class Part(NamedTuple):
-    """A part of the gap, in units of the prediction, and the interval that holds it."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Budget:
-    """Where the gap comes from; at the prompt, in a few lines.
-
-    Attributes:
-        dataset: over ``time`` and ``width``, the number m of neurons; all are root mean squares
-            over the samples, and ``_low``, ``_high`` the ends of 5-95 % intervals:
-
-            - ``gap``: over replicas too; its ends are quantiles over replicas
-            - ``sampling``: what differs from replica to replica; ``slope``, ``_low``, ``_high``
-              (time): its exponent in m, nan for a single width
-            - ``central_limit``, ``_low``, ``_high``: what theory says of the gap by sampling alone
-            - ``grid``, ``_low``, ``_high`` (time): the density's error; the attribute ``grid_from``
-              says by what: ``"truth"``, ``"coarse"`` or ``"replicas"``
-            - ``time_density``, ``time_flows`` (time): errors of finite time steps, where known
-            - ``escaped`` (time): mass that left the box; ``truncation``: see :func:`budget`
-            - ``width_needed``, ``_low``, ``_high`` (time): the m whose gap is the ``tolerance``;
-              inf where the grid's part alone is above it
-    """
-
-    dataset: xr.Dataset
-
-    def parts(self, time: int = -1) -> dict[str, Part]:
-        """The known parts at a stored time, sampling that of the widest networks."""
-        last = self.dataset.isel(time=time, width=-1)
-        found = {name: _part(last, name) for name in ("sampling", "grid")}
-        steps = [Part(v, v / ESTIMATE, v * ESTIMATE) for v in _values(last, "time_density")]
-        steps += [Part(v, v, v) for v in _values(last, "time_flows")]
-        if steps:
-            found["time"] = max(steps)
-        for value in _values(last, "truncation"):
-            found["truncation"] = Part(value, 0.0, value)
-        return found
-
-    def dominant(self, time: int = -1) -> str | None:
-        """Which part is the largest; None where its interval and another's overlap."""
-        ranked = sorted(self.parts(time).items(), key=lambda item: -item[1].value)
-        (name, first), *others = ranked
-        return None if any(part.high >= first.low for _, part in others) else name
-
-    @property
-    def sentence(self) -> str:
-        """What the gap at the last time is, and how many neurons would do."""
-        last, dominant, parts = self.dataset.isel(time=-1), self.dominant(), self.parts()
-        told = [f"{name} {_told(part)}" for name, part in _ranked(parts)]
-        gap = f"the gap of {_count(last.width[-1])} neurons at t = {float(last.time):.3g}"
-        size = f"root mean square {_short(last.gap[-1])}"
-        if dominant is None:
-            together = [name for name, part in _ranked(parts) if part.high >= _least(parts)]
-            first = f"Of {gap} ({size}), {' and '.join(together)} cannot be told apart"
-        else:
-            first = f"Most of {gap} ({size}) is {dominant}"
-        return " ".join([f"{first}: {', '.join(told)}.", *self._needed()])
-
-    def _needed(self) -> list[str]:
-        """How many neurons follow the density to the tolerance, in words."""
-        last = self.dataset.isel(time=-1)
-        if "width_needed" not in last:
-            return []
-        m, low, high = _part(last, "width_needed")
-        within = f"within {last.attrs['tolerance']:.2g}"
-        if math.isinf(m):
-            return [f"No number of neurons follows this density {within}: refine the grid first."]
-        return [f"About {_count(m)} ({_count(low)} to {_count(high)}) would follow it {within}."]
-
-    def __repr__(self) -> str:
-        last, parts = self.dataset.isel(time=-1), self.parts()
-        widths = [
-            f"m = {_count(m)}: {_told(_part(last.sel(width=m), 'sampling'))}"
-            for m in last.width.values
-        ]
-        slope = f"; slope {_told(_part(last, 'slope'))}" if len(widths) > 1 else ""
-        known = {name: _told(part) for name, part in parts.items()}
-        lines = {
-            "sampling": "; ".join(widths) + slope,
-            "grid": f"{known['grid']} {FOUND_BY[last.attrs['grid_from']]}",
-            "time": known.get("time", "not known: no run with longer steps, no finer flow"),
-            "truncation": known.get("truncation", "not known without the problem")
-            + f"; escaped mass {_short(last.escaped)}",
-        }
-        head = f"Budget of the prediction gap at t = {float(last.time):.3g}, 5-95 % intervals"
-        return "\n".join([head, *(f"  {k:<11} {v}" for k, v in lines.items()), self.sentence])
-
-
-FOUND_BY = {
-    "truth": "(by the truth; with time steps and box)",
-    "coarse": "(by a coarser run)",
-    "replicas": "(what all replicas share; with time steps and box)",
-}
 
 
 def budget(
@@ -141,10 +41,11 @@ def budget(
     flows: Sequence[xr.Dataset] | Mapping[int, Sequence[xr.Dataset]],
     truth: Solution | None = None,
     coarse: xr.Dataset | Sequence[xr.Dataset] | None = None,
-    reference: xr.Dataset | None = None,
-    problem: Problem | None = None,
     fluctuations: xr.Dataset | None = None,
     tolerance: float | None = None,
+    own: xr.Dataset | None = None,
+    reference: xr.Dataset | None = None,
+    problem: Problem | None = None,
 ) -> Budget:
     """How much of the gap between a density and particles is sampling, grid, time or truncation.
 
@@ -159,9 +60,15 @@ def budget(
         coarse: a coarser run, or several. One on half the cells shows the error of the grid (see
             :func:`estimated_error`), one on the same cells with fewer, longer steps that of time:
             (run − coarse)/(ratio^q − 1) for the order q in time. Both are estimates, counted as
-            right to a factor of 2. Without it and without a truth, what all replicas of the
-            widest networks share counts as the grid's: with their O(1/m) mean shift and with
-            errors in time that they have in common.
+            right to a factor of 2.
+        fluctuations: ``particle_ref.fluctuations`` at the shared times, for independent starts.
+        tolerance: of the gap, to tell how many neurons would do, s²/(tolerance² − b²). The
+            sampling of the widest networks goes on with the exponent −1/2, or the observed one
+            where its interval does not hold that.
+        own: the flow of the density's own cells, ``pr.Cloud(*mf.as_measure(run.isel(time=0)))``:
+            the error of moving mass on the grid, counted as right to a factor of 2. That of
+            placing the initial law on the grid is not in it. Where neither this nor a truth nor
+            half the cells are given, what all of the widest networks share is the grid's.
         reference: a flow by a finer method, from the very start of one of ``flows``: their
             difference is the error of the flows in time.
         problem: what was solved, for the truncation: the escaped mass times the root mean square
@@ -169,10 +76,6 @@ def budget(
             prediction if escaped neurons are no larger than any in the box; they may be, and the
             answer of those inside is not in it: an order of magnitude, no bound. The problem of
             ``truth`` by default.
-        fluctuations: ``particle_ref.fluctuations`` at the shared times, for independent starts.
-        tolerance: of the gap, to tell how many neurons would do, s²/(tolerance² − b²). The
-            sampling of the widest networks goes on with the exponent −1/2, or the observed one
-            where its interval does not hold that.
 
     Raises:
         InvalidInput: for fewer than 3 replicas, or replicas that are all the same; runs of
@@ -182,8 +85,8 @@ def budget(
     everyone = _replicas(flows)
     if tolerance is not None and not 0 < number(tolerance) < math.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap above 0", "e.g. 0.01")
-    shared = compare(run, everyone, only=("prediction_gap",))
-    times, scale = shared.time.values, np.sqrt(run["weight"].values)
+    compared = compare(run, everyone, only=("prediction_gap",))
+    times, scale = compared.time.values, np.sqrt(run["weight"].values)
     f = _predicted(run, times)
     widths = np.array(sorted({flow.sizes["particle"] for flow in everyone}))
     d = [_differences(everyone, m, times, f) * scale for m in widths]  # (T, R, n) of every width
@@ -191,6 +94,7 @@ def budget(
         "gap": np.stack([replicas.size_band(each) for each in d], axis=-1),
         "sampling": np.stack([replicas.sampling(each) for each in d], axis=-1),
         "slope": replicas.exponent(widths, d),
+        "shared": replicas.common(d[-1]),
     }
     coarser = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse or ())
     grids = [one for one in coarser if not _same_cells(run, one)]
@@ -199,12 +103,12 @@ def budget(
         grid_from, found["grid"] = "truth", np.stack([_length(scale * (f - exact))] * 3)
     elif grids:
         estimates = [_held(estimated_error(run, one).prediction, times) for one in grids]
-        grid_from, found["grid"] = (
-            "coarse",
-            np.multiply.outer([1, 1 / ESTIMATE, ESTIMATE], np.max(estimates, axis=0)),
-        )
+        grid_from, found["grid"] = "coarse", estimate(np.max(estimates, axis=0))
+    elif own is not None:
+        moved = _length(scale * _difference(run, own, times))
+        grid_from, found["grid"] = "own", estimate(moved)
     else:
-        grid_from, found["grid"] = "replicas", replicas.common(d[-1])
+        grid_from, found["grid"] = "replicas", found["shared"]
     if fluctuations is not None:
         limit = replicas.normal_size(_covariance(fluctuations, times, scale))
         found["central_limit"] = limit[:, :, None] / np.sqrt(widths)
@@ -351,39 +255,3 @@ def _needed(m: int, found: Mapping[str, Array], tolerance: float) -> Array:
     room = tolerance**2 - found["grid"][0] ** 2
     target = np.sqrt(np.where(room > 0, room, 1))
     return np.where(room > 0, m * (target / found["sampling"][:, :, -1]) ** power, np.inf)
-
-
-# In words -----------------------------------------------------------------------------------------
-
-
-def _part(moment: xr.Dataset, name: str) -> Part:
-    return Part(*(float(moment[f"{name}{end}"]) for end in ("", "_low", "_high")))
-
-
-def _values(moment: xr.Dataset, name: str) -> list[float]:
-    return [float(moment[name])] if name in moment else []
-
-
-def _ranked(parts: Mapping[str, Part]) -> list[tuple[str, Part]]:
-    return sorted(parts.items(), key=lambda item: -item[1].value)
-
-
-def _least(parts: Mapping[str, Part]) -> float:
-    """The lower end of the largest part."""
-    return max(parts.values()).low
-
-
-def _told(part: Part) -> str:
-    if part.low == part.high:
-        return _short(part.value)
-    return f"{_short(part.value)} [{_short(part.low)}, {_short(part.high)}]"
-
-
-def _short(value: float | xr.DataArray) -> str:
-    return f"{float(value):.2g}"
-
-
-def _count(m: float | xr.DataArray) -> str:
-    """A number of neurons, in two digits where it is an estimate."""
-    value = float(m)
-    return f"{int(value):,}" if value == int(value) else f"{int(float(f'{value:.2g}')):,}"

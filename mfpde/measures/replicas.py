@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Statistic = Callable[[Array, Array, int], Array]  # Σ_rq ⟨d_r, d_q⟩, Σ_r |d_r|², R -> a number
 
 BAND = (0.05, 0.95)
-DRAWS = 4000  # of the central limit's law
+DRAWS = 20_000  # of the central limit's law
 
 
 def size_band(d: Array) -> Array:
