@@ -269,7 +269,7 @@ def show_pairs(pairs: Mapping[str, str]) -> None:
 
 def show_found(outcome: Outcome) -> None:
     """What was found, on standard output."""
-    say(f"\n{textwrap.fill(findings.summary(outcome.run, outcome.gaps), 96)}\n")
+    say(f"\n{textwrap.fill(findings.summary(outcome.run, outcome.gaps, outcome.budget), 96)}\n")
     say(findings.aligned(*findings.gap_table(outcome.gaps)))
     took = ", ".join(f"{what} {seconds:.1f}" for what, seconds in outcome.seconds.items())
     say(f"\nseconds: {took}")

@@ -17,7 +17,7 @@ import xarray as xr
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde import results
+from mfpde import error_budget, results
 from mfpde.errors import MassEscaped, Stopped
 from mfpde.loop.box import grid_on
 from mfpde.loop.guards import State
@@ -38,6 +38,7 @@ METHODS: dict[str, Callable[[], mf.Method]] = {
 TIMES = 21
 SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
 WIDER_BOXES = 3
+TOLERANCE = 0.01  # to which networks should follow the density, of targets of scale 1
 LONGEST_STEP = 0.01  # of particles that slide along kinks, in units of time
 T = TypeVar("T")
 Tell = Callable[[Mapping[str, str]], None]
@@ -161,6 +162,15 @@ def moved(
     return groups, own
 
 
+def budget_of(
+    plan: Plan, run: xr.Dataset, flows: Mapping[int, list[xr.Dataset]], own: xr.Dataset
+) -> mf.Budget | None:
+    """What the gap is made of, from enough seeds; the own cells show the grid's part."""
+    if plan.seeds < error_budget.FEWEST:
+        return None
+    return mf.budget(run, flows, own=own, problem=plan.problem, tolerance=TOLERANCE)
+
+
 def counted(flows: Iterable[T], total: int) -> Iterator[T]:
     """The same flows, counted at a terminal."""
     for done, flow in enumerate(flows, 1):
@@ -194,6 +204,7 @@ def computed(plan: Plan, executor: Executor, folder: Path, tell: Tell) -> Outcom
         flows=flows,
         own=own,
         gaps=gaps,
+        budget=budget_of(plan, run, flows, own),
         shown=SHOWN,
         seconds=dict(zip(("density", "particles", "comparison"), np.diff(clock), strict=True)),
     )

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
-from cross.networks import predictions
 
 import mfpde as mf
 import particle_ref as pr
 from mfpde.measures import as_measure, replicas
+from mfpde.measures.shares import Part
 
 X = np.linspace(-2, 2, 9)
 LAW = mf.gaussian(mean=[0.3, 0.6], std=0.35)
@@ -73,12 +73,13 @@ def test_estimates_without_one_are_those_of_the_others():
     np.testing.assert_allclose(scatter, d[0].var(axis=0, ddof=1).sum())
 
 
-@pytest.mark.parametrize(("R", "least"), [(3, 0.83), (8, 0.83), (32, 0.85)])
+@pytest.mark.parametrize("R", [3, 8, 32])
 @pytest.mark.parametrize("b", [0.0, 0.1, 1.0])
-def test_intervals_cover(R, least, b):
-    """Nominal 90 %: of 2000 sets, the intervals cover no less than stated; 97 % at b = 0.
+def test_intervals_cover(R, b):
+    """Nominal 90 %: of 2000 sets 83 % or more are covered, and of sampling no more than 97 %.
 
-    The standard error of such a share is 0.008, and the true ones are above ``least`` by 5 of it.
+    Measured: 87 to 94 %, and up to 100 % for what is shared where it is 0. A share's standard error
+    is 0.008 or less, so that false alarms are below 1e-5.
     """
     rng = np.random.default_rng(R)
     d, wider = planted(rng, 2000, R, 0.5, b), planted(rng, 2000, R, 0.25, b)
@@ -89,8 +90,7 @@ def test_intervals_cover(R, least, b):
     }
     for name, ((_, low, high), exact) in found.items():
         covered = ((low <= exact) & (exact <= high)).mean()
-        print(R, b, name, covered)
-        assert covered > least, name
+        assert 0.83 < covered < (1.01 if name == "shared" else 0.97), name
 
 
 def test_the_size_of_a_normal_vector():
@@ -106,3 +106,160 @@ def test_the_size_of_a_normal_vector():
     assert rms == pytest.approx(np.sqrt(2))
     assert low == pytest.approx(np.sqrt(-2 * np.log(0.95)), rel=0.1)
     assert high == pytest.approx(np.sqrt(-2 * np.log(0.05)), rel=0.05)
+
+
+# ------------------------------------------------------------------------------------- the budget
+
+
+def test_gaps_are_those_of_compare(run, flows):
+    found = mf.budget(run, flows).dataset
+    assert found.width.values.tolist() == [40, 160, 640]
+    for m, several in flows.items():
+        each = mf.compare(run, several, only=("prediction_gap",)).prediction_gap
+        of_m = found.sel(width=m)
+        np.testing.assert_allclose(of_m.gap, np.sqrt((each**2).mean("replica")))
+        np.testing.assert_allclose(of_m.gap_low, each.quantile(0.05, "replica"))
+        np.testing.assert_allclose(of_m.gap_high, each.quantile(0.95, "replica"))
+    listed = mf.budget(run, [flow for several in flows.values() for flow in several[::-1]])
+    np.testing.assert_allclose(listed.dataset.sampling, found.sampling)
+
+
+def test_sampling_is_what_the_central_limit_says(run, flows):
+    """Within the interval of 8 replicas, at its lowest level; the gap's theory beside it."""
+    theory = pr.fluctuations(PROBLEM, TIMES)
+    found = mf.budget(run, flows, fluctuations=theory).dataset
+    variance = (theory.variance.values / len(X)).sum(axis=1)
+    exact = np.sqrt(variance[:, None] / found.width.values)
+    np.testing.assert_allclose(found.central_limit, exact, rtol=1e-6)
+    assert (found.central_limit_low < found.central_limit).all()
+    assert (found.central_limit < found.central_limit_high).all()
+    assert (abs(np.log(found.sampling / exact)) < 1.2).all()
+    assert (abs(found.slope + 0.5) < 0.35).all()
+
+
+def test_a_planted_error_of_the_density_is_found_and_named(run, flows):
+    """Sampling is 0.01 at the widest: an error of 0.1 is the grid's, one of 1e-4 is not seen."""
+    wrong = mf.budget(moved_aside(run, 0.1), flows, tolerance=0.05)
+    last = wrong.dataset.isel(time=-1)
+    assert float(last.grid) == pytest.approx(0.1, rel=0.1)
+    assert wrong.dominant() == "grid"
+    assert "is grid" in wrong.sentence
+    assert np.isinf(last.width_needed)
+    assert "refine the grid" in wrong.sentence
+    right = mf.budget(run, flows)
+    assert float(right.dataset.grid_low[-1]) < 1e-3
+    np.testing.assert_allclose(wrong.dataset.sampling, right.dataset.sampling)
+
+
+def test_a_truth_decides(run, flows):
+    truth = pr.Truth(PROBLEM, 1.0, 1e-10)
+    found = mf.budget(run, flows, truth=truth)
+    error = mf.true_error(run, truth).prediction
+    np.testing.assert_allclose(found.dataset.grid, error, rtol=1e-9)
+    assert found.dominant() == "sampling"
+    assert "sampling" in found.sentence
+    assert "truncation" in found.parts()
+    assert "All replicas share" not in found.sentence
+
+
+def test_what_replicas_share_beyond_the_known_error_is_told(run, flows):
+    """A density that claims to be exact, and is 0.3 away from all of its particles."""
+    wrong = moved_aside(run, 0.3)
+    told = mf.budget(wrong, flows, own=wrong).sentence
+    assert re.search(r"All replicas share 0\.\d+ \[.*more than that of the grid", told)
+
+
+def test_what_overlaps_is_not_told_apart(run, flows):
+    last = mf.budget(run, flows).dataset.isel(time=-1)
+    near = mf.budget(moved_aside(run, 2 * float(last.sampling[-1])), flows)
+    assert near.dominant() is None
+    assert "cannot be told apart" in near.sentence
+
+
+def test_coarser_runs_show_the_errors_of_grid_and_time(run, flows):
+    """Against the truth: Richardson's estimates are right to the factor that is claimed."""
+    truth = pr.Truth(PROBLEM, 1.0, 1e-10)
+    fine, coarse = (solved(cells, mf.muscl()) for cells in (48, 24))
+    found = mf.budget(fine, flows, coarse=coarse).dataset
+    error = mf.true_error(fine, truth).prediction
+    assert found.attrs["grid_from"] == "coarse"
+    assert (found.grid_low[1:] < error[1:]).all()
+    assert (error[1:] < found.grid_high[1:]).all()
+
+    slow, slower = (solved(48, mf.semi_lagrangian(dt=dt)) for dt in (0.25, 0.5))
+    both = mf.budget(slow, flows, coarse=[slower]).dataset
+    error = mf.true_error(slow, truth).prediction[-1]
+    assert both.attrs["grid_from"] == "replicas"
+    assert float(error) / 2 < float(both.time_density[-1]) < 2 * float(error)
+
+
+def test_a_finer_flow_shows_the_error_of_the_flows_in_time(run):
+    cloud = pr.sample(PROBLEM, 50, 0)
+    euler = [pr.run(PROBLEM, cloud, pr.Descent(0.05), TIMES)]
+    euler += [pr.run(PROBLEM, pr.sample(PROBLEM, 50, s), pr.Descent(0.05), TIMES) for s in (1, 2)]
+    exact = pr.run(PROBLEM, cloud, pr.GradientFlow(), TIMES)
+    found = mf.budget(run, euler, reference=exact)
+    gap = mf.compare(euler[0], exact, only=("prediction_gap",)).prediction_gap
+    np.testing.assert_allclose(found.dataset.time_flows, gap)
+    assert found.parts()["time"] == pytest.approx(Part(*[float(gap[-1])] * 3))
+    elsewhere = pr.run(PROBLEM, pr.sample(PROBLEM, 50, 9), pr.GradientFlow(), TIMES)
+    with pytest.raises(mf.InvalidInput, match="starts where no flow does"):
+        mf.budget(run, euler, reference=elsewhere)
+
+
+def test_own_cells_show_the_error_of_moving_mass(run, flows):
+    cells = pr.Cloud(*as_measure(run.isel(time=0)))
+    own = pr.run(PROBLEM, cells, pr.GradientFlow(rtol=1e-9), TIMES)
+    found = mf.budget(run, flows, own=own)
+    moved = mf.compare(run, own, only=("prediction_gap",)).prediction_gap
+    np.testing.assert_allclose(found.dataset.grid, moved)
+    assert found.dominant() == "sampling"
+
+
+def test_truncation_is_the_escaped_mass_times_the_largest_feature(run, flows):
+    found = mf.budget(run, flows, problem=PROBLEM)
+    largest = 2.7 * np.tanh(2.9 * abs(X))
+    np.testing.assert_allclose(
+        found.dataset.truncation, run.escaped * np.sqrt((largest**2).mean()), rtol=1e-12
+    )
+    np.testing.assert_array_equal(found.dataset.escaped, run.escaped)
+
+
+def test_nothing_is_invented(run, flows):
+    found = mf.budget(run, flows)
+    assert set(found.parts()) == {"sampling", "grid"}
+    assert not {"time_density", "time_flows", "truncation", "width_needed"} & set(found.dataset)
+    told = repr(found)
+    assert told.count("not known") == 2
+    assert "What all" not in found.sentence
+    assert 6 <= len(told.splitlines()) <= 7
+    single = mf.budget(run, flows[40], tolerance=0.01)
+    assert np.isnan(single.dataset.slope).all()
+    assert "slope" not in repr(single)
+
+
+def test_the_width_needed_would_do(run, flows):
+    """m (s_m/tolerance)² where sampling goes like m^−1/2, and b takes its share."""
+    found = mf.budget(run, flows, tolerance=0.02).dataset.isel(time=-1)
+    assert found.slope_low < -0.5 < found.slope_high
+    room = 0.02**2 - float(found.grid) ** 2
+    assert float(found.width_needed) == pytest.approx(640 * float(found.sampling[-1]) ** 2 / room)
+    assert found.width_needed_low < found.width_needed < found.width_needed_high
+
+
+def test_what_makes_no_budget_is_refused(run, flows):
+    with pytest.raises(mf.InvalidInput, match="2 replicas of 40"):
+        mf.budget(run, flows[40][:2])
+    with pytest.raises(mf.InvalidInput, match="the same"):
+        mf.budget(run, [*flows[40][:3], flows[40][0]])
+    with pytest.raises(mf.InvalidInput, match="sequence"):
+        mf.budget(run, flows[40][0])
+    with pytest.raises(mf.InvalidInput, match="tolerance"):
+        mf.budget(run, flows, tolerance=0.0)
+    with pytest.raises(mf.InvalidInput, match="steps"):
+        mf.budget(run, flows, coarse=run)
+    with pytest.raises(mf.InvalidInput, match="same `times`"):
+        mf.budget(run, flows, own=flows[40][0].isel(time=[0, 1]))
+    theory = pr.fluctuations(mf.two_layer(X[:4], X[:4], initial=LAW), TIMES, tolerance=1e-3)
+    with pytest.raises(mf.InvalidInput, match="samples"):
+        mf.budget(run, flows, fluctuations=theory)

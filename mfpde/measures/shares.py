@@ -50,7 +50,7 @@ class Budget:
     def parts(self, time: int = -1) -> dict[str, Part]:
         """The known parts at a stored time, sampling that of the widest networks."""
         last = self.dataset.isel(time=time, width=-1)
-        found = {name: _part(last, name) for name in ("sampling", "grid")}
+        found = {name: part_at(last, name) for name in ("sampling", "grid")}
         steps = [Part(*estimate(np.array(v)).tolist()) for v in _values(last, "time_density")]
         steps += [Part(v, v, v) for v in _values(last, "time_flows")]
         if steps:
@@ -72,22 +72,22 @@ class Budget:
         gap = f"the gap of {_count(last.width[-1])} neurons at t = {float(last.time):.3g}"
         size = f"root mean square {_short(last.gap[-1])}"
         if self.dominant() == name:
-            against = _listed([f"{other} {_told(part)}" for other, part in others])
-            first = f"Most of {gap} ({size}) is {name}: {_told(largest)}, against {against}."
+            against = _listed([f"{other} {told(part)}" for other, part in others])
+            first = f"Most of {gap} ({size}) is {name}: {told(largest)}, against {against}."
         else:
             near = _listed([other for other, part in ranked if part.high >= largest.low])
-            told = _listed([f"{other} {_told(part)}" for other, part in ranked])
-            first = f"In {gap} ({size}), {near} cannot be told apart: {told}."
+            each = _listed([f"{other} {told(part)}" for other, part in ranked])
+            first = f"In {gap} ({size}), {near} cannot be told apart: {each}."
         return " ".join([first, *self._unexplained(), *self._needed()])
 
     def _unexplained(self) -> list[str]:
         """That replicas share more than the density's known error, where they do."""
         last = self.dataset.isel(time=-1)
-        both = _part(last, "shared")
+        both = part_at(last, "shared")
         if both.low <= float(last["grid_high"]):
             return []
         return [
-            f"All replicas share {_told(both)}, more than that of the grid: errors of their own "
+            f"All replicas share {told(both)}, more than that of the grid: errors of their own "
             "steps in time, a shift of their mean like 1/m, or one of the grid that is not seen."
         ]
 
@@ -96,7 +96,7 @@ class Budget:
         last = self.dataset.isel(time=-1)
         if "width_needed" not in last:
             return []
-        m, low, high = _part(last, "width_needed")
+        m, low, high = part_at(last, "width_needed")
         within = f"within {last.attrs['tolerance']:.2g}"
         if math.isinf(m):
             return [f"No number of neurons follows this density {within}: refine the grid first."]
@@ -105,11 +105,11 @@ class Budget:
     def __repr__(self) -> str:
         last, parts = self.dataset.isel(time=-1), self.parts()
         widths = [
-            f"m = {_count(m)}: {_told(_part(last.sel(width=m), 'sampling'))}"
+            f"m = {_count(m)}: {told(part_at(last.sel(width=m), 'sampling'))}"
             for m in last.width.values
         ]
-        slope = f"; slope {_told(_part(last, 'slope'))}" if len(widths) > 1 else ""
-        known = {name: _told(part) for name, part in parts.items()}
+        slope = f"; slope {told(part_at(last, 'slope'))}" if len(widths) > 1 else ""
+        known = {name: told(part) for name, part in parts.items()}
         lines = {
             "sampling": "; ".join(widths) + slope,
             "grid": f"{known['grid']} {FOUND_BY[last.attrs['grid_from']]}",
@@ -134,7 +134,8 @@ def estimate(error: Array) -> Array:
     return np.stack([error, error / ESTIMATE, error * ESTIMATE])
 
 
-def _part(moment: xr.Dataset, name: str) -> Part:
+def part_at(moment: xr.Dataset, name: str) -> Part:
+    """A variable of a budget at one time, and width if it has one, with its interval."""
     return Part(*(float(moment[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
@@ -146,7 +147,8 @@ def _ranked(parts: Mapping[str, Part]) -> list[tuple[str, Part]]:
     return sorted(parts.items(), key=lambda item: -item[1].value)
 
 
-def _told(part: Part) -> str:
+def told(part: Part) -> str:
+    """A part with its interval, in two digits."""
     if part.low == part.high:
         return _short(part.value)
     if part.value == part.high:

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from mfpde.loop.store import write_dataset
+from mfpde.measures.shares import Budget
 from mfpde.problems.problem import Problem
-from mfpde.report import figures
+from mfpde.report import figures, parts
 from mfpde.report.findings import Samples, fitted, found_in, gap_table, spread_of, summary
 from mfpde.report.page import Table, html_page, run_page
 
@@ -31,6 +32,7 @@ class Outcome:
         flows: particle flows by width, one for each seed.
         own: the flow of the density's own cells.
         gaps: ``findings.gathered`` of these.
+        budget: what the gap is made of, where there are seeds enough.
         shown: indices of the times to draw, and at which positions are kept.
         seconds: what took how long.
     """
@@ -42,6 +44,7 @@ class Outcome:
     flows: Mapping[int, Sequence[xr.Dataset]]
     own: xr.Dataset
     gaps: xr.Dataset
+    budget: Budget | None
     shown: Sequence[int]
     seconds: Mapping[str, float]
 
@@ -64,18 +67,29 @@ def write(outcome: Outcome, folder: Path) -> None:
     outcome.gaps.isel(time=-1).to_dataframe().to_csv(folder / "comparison.csv")
     made = provenance(outcome)
     found = found_in(outcome.run, outcome.gaps)
+    if outcome.budget is not None:
+        found["budget"] = parts.found(outcome.budget)
     record = {"asked": dict(outcome.asked), "found": found, "made": made}
     (folder / "summary.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     page = run_page(
         outcome.samples.name,
-        summary(outcome.run, outcome.gaps),
+        summary(outcome.run, outcome.gaps, outcome.budget),
         outcome.asked,
-        Table(f"At the last time: {spread_of(outcome.gaps)}.", *gap_table(outcome.gaps)),
+        tables(outcome),
         write_figures(folder / "figures", outcome),
         outcome.drawn.sizes["particle"],
         made,
     )
     (folder / "report.html").write_text(html_page(page))
+
+
+def tables(outcome: Outcome) -> list[Table]:
+    """The gaps at the last time, and what they are made of."""
+    gaps = Table(f"At the last time: {spread_of(outcome.gaps)}.", *gap_table(outcome.gaps))
+    if outcome.budget is None:
+        return [gaps]
+    caption = "The prediction gap at the last time and its parts, as root mean squares with 5-95 %"
+    return [gaps, Table(f"{caption} intervals.", *parts.table(outcome.budget))]
 
 
 def write_flows(path: Path, flows: Sequence[xr.Dataset], shown: Sequence[int]) -> None:
@@ -102,12 +116,13 @@ def drawings(outcome: Outcome) -> dict[str, figures.Figure]:
     run, gaps, shown = outcome.run, outcome.gaps, outcome.shown
     widest = outcome.flows[max(outcome.flows)]
     curves = fitted(outcome.samples, outcome.problem, run, widest, shown)
-    return {
+    drawn = {
         "marginals": figures.marginals(run, shown, outcome.drawn),
         "fit": figures.fit(curves),
         "history": figures.history(run, gaps),
         "gap": figures.gap(gaps),
     }
+    return drawn if outcome.budget is None else drawn | {"budget": parts.drawn(outcome.budget)}
 
 
 def provenance(outcome: Outcome) -> dict[str, str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mfpde.comparison import compare
 from mfpde.errors import InvalidInput
 from mfpde.measures import coordinates
+from mfpde.measures.shares import Budget
 from mfpde.prediction import predict
 from mfpde.problems.data import standardise
 from mfpde.problems.problem import Problem
@@ -268,7 +269,7 @@ def without_nan(found: Any) -> Any:
     return None if isinstance(found, float) and np.isnan(found) else found
 
 
-def summary(run: xr.Dataset, gaps: xr.Dataset) -> str:
+def summary(run: xr.Dataset, gaps: xr.Dataset, budget: Budget | None) -> str:
     """The dominant facts in a paragraph."""
     last, found = gaps.isel(time=-1), slopes(gaps)
     medians = band(last.prediction_gap)[1]
@@ -290,7 +291,8 @@ def summary(run: xr.Dataset, gaps: xr.Dataset) -> str:
             "The distance of the networks from those particles scales like "
             f"m^{found['sampling_gap']:.2f}; independent draws promise m^-0.5."
         ]
-    return " ".join([*sentences, f"{float(run.escaped[-1]):.1e} of the mass left the box."])
+    sentences += [f"{float(run.escaped[-1]):.1e} of the mass left the box."]
+    return " ".join([*sentences, *([budget.sentence] if budget else [])])
 
 
 def enough(gaps: xr.Dataset) -> bool:
