@@ -96,11 +96,15 @@ class Budget:
         last = self.dataset.isel(time=-1)
         if "width_needed" not in last:
             return []
-        m, low, high = part_at(last, "width_needed")
-        within = f"within {last.attrs['tolerance']:.2g}"
-        if math.isinf(m):
+        needed, within = self.needed(), f"within {last.attrs['tolerance']:.2g}"
+        if needed is None:
             return [f"No number of neurons follows this density {within}: refine the grid first."]
-        return [f"About {_count(m)} ({_count(low)} to {_count(high)}) would follow it {within}."]
+        return [f"About {needed} would follow it {within}."]
+
+    def needed(self) -> str | None:
+        """How many neurons follow the density to the tolerance at the last time; None if none."""
+        m, low, high = part_at(self.dataset.isel(time=-1), "width_needed")
+        return None if math.isinf(m) else f"{_count(m)} ({_count(low)} to {_count(high)})"
 
     def __repr__(self) -> str:
         last, parts = self.dataset.isel(time=-1), self.parts()

@@ -134,10 +134,10 @@ CAPTIONS = {
     "against time. Right: against the number of particles at the last time; squares measure "
     "against the density's own cells moved as particles (drawn a little to the right).",
     "budget": "What the gap is made of, with 5-95 % intervals. Left: against the number of "
-    "particles at the last time. Grey: gaps of single runs. Sampling is what differs from seed to "
-    "seed (drawn a little to the right); the dash-dotted line is what moving mass on the grid "
-    "costs, by the density's own cells, taken to be right to a factor of 2. Right: sampling of the "
-    "widest networks and the grid, against time.",
+    "particles at the last time, with the gaps of single runs in grey. Sampling is what differs "
+    "from seed to seed (drawn a little to the right); the grid's part is what moving mass on it "
+    "costs, by the density's own cells, taken to be right to a factor of 2 (hatched); the star is "
+    "a network that would do. Right: sampling of the widest networks and the grid, against time.",
 }
 ALTS = {
     "marginals": "Rows of colour maps of the density in every pair of coordinates at successive "
