@@ -25,7 +25,7 @@ from mfpde import cli, experiment, question
 from mfpde.loop.files import locked
 from mfpde.measures import as_measure
 
-SMALL = ["--cells", "12", "--particles", "5 20", "--seeds", "2", "--no-bias", "--horizon", "0.4"]
+SMALL = ["--cells", "12", "--particles", "5 20", "--seeds", "3", "--no-bias", "--horizon", "0.4"]
 
 
 class Here(Executor):
@@ -148,7 +148,7 @@ BEGUN = {".lock", "plan.json", "chosen.json", "density"}
 def test_another_question_and_a_second_writer_are_refused(here, monkeypatch):
     monkeypatch.setattr(cli, "write", lambda outcome, folder: (folder / "done").touch())
     assert call("--out", "out", *SMALL).exit_code == 0
-    refused(call("--out", "out", *SMALL, "--seeds", "3"), 4, "out exists", "seeds: 2, now 3")
+    refused(call("--out", "out", *SMALL, "--seeds", "4"), 4, "out exists", "seeds: 3, now 4")
     again = call("--out", "out", *SMALL)
     assert "holds the answer" in again.stdout
     assert again.exit_code == 0
@@ -277,18 +277,21 @@ def test_the_folder_is_whole(result):
     }  # fmt: skip
     assert {p.name for p in (folder / "figures").iterdir()} == {
         f"{name}.{form}"
-        for name in ("marginals", "fit", "history", "gap")
+        for name in ("marginals", "fit", "history", "gap", "budget")
         for form in ("png", "pdf")
     }
 
 
 def test_the_plan_and_the_findings_are_printed(result):
     folder, printed = result
-    for line in ("box ", "12 × 12 = 144", "muscl", "t = 0.4: as asked", "5, 20 by 2 seeds"):
+    for line in ("box ", "12 × 12 = 144", "muscl", "t = 0.4: as asked", "5, 20 by 3 seeds"):
         assert line in printed
     found = json.loads((folder / "summary.json").read_text())["found"]
     assert f"{found['risk'][1]:.4g}" in printed
     assert "own cells" in printed
+    assert " ".join(printed.split()).count("the gap of 20 neurons at t = 0.4") == 1
+    assert found["budget"]["sampling"]["low"] < found["budget"]["sampling"]["high"]
+    assert "particles for 0.01" in (folder / "report.html").read_text()
     assert "seconds: density" in printed
 
 
@@ -297,7 +300,7 @@ def test_what_is_stored_is_what_was_compared(result):
     run = mf.load(folder / "density")
     gaps = xr.open_zarr(folder / "comparison.zarr", consolidated=False).load()
     flows = xr.open_zarr(folder / "flows" / "m20.zarr", consolidated=False).load()
-    assert flows.sizes == {"seed": 2, "time": 4, "particle": 20, "coord": 2, "sample": 12}
+    assert flows.sizes == {"seed": 3, "time": 4, "particle": 20, "coord": 2, "sample": 12}
     last = mf.compare(run, flows.isel(seed=1), only=("prediction_gap", "w1_a")).isel(time=-1)
     here = gaps.sel(width=20).isel(seed=1, time=-1)
     assert float(here.prediction_gap) == pytest.approx(float(last.prediction_gap), rel=1e-12)
@@ -359,7 +362,7 @@ def test_show_says_what_there_is(stored, tmp_path):
     run = mf.load(stored / "density")
     energy = f"energy     {float(run.energy[0]):.6g} -> {float(run.energy[-1]):.6g}"
     for folder, words in {
-        stored: ("mfpde run", "x time $ <b>", "seeds 2", "21 of 21 committed, finished", energy),
+        stored: ("mfpde run", "x time $ <b>", "seeds 3", "21 of 21 committed, finished", energy),
         stored / "density": ("mean-field density run", "muscl", "12", "from 0 to 0.4", energy),
         flow_in(tmp_path / "flow"): (
             "particle_ref",

@@ -22,6 +22,7 @@ class World(NamedTuple):
     flows: Mapping[int, Sequence[xr.Dataset]]
     own: xr.Dataset
     gaps: xr.Dataset
+    budget: mf.Budget
 
 
 def explored(x: np.ndarray, names: Sequence[str], cells: int, penalty: mf.Penalty | None) -> World:
@@ -37,7 +38,9 @@ def explored(x: np.ndarray, names: Sequence[str], cells: int, penalty: mf.Penalt
     }
     own = pr.Cloud(*as_measure(without_dust(run).isel(time=0)))
     moved = pr.run(problem, own, method, TIMES)
-    return World(samples, problem, run, flows, moved, gathered(run, flows, moved))
+    gaps = gathered(run, flows, moved)
+    budget = mf.budget(run, flows, own=moved, problem=problem, tolerance=0.05)
+    return World(samples, problem, run, flows, moved, gaps, budget)
 
 
 @pytest.fixture(scope="session")

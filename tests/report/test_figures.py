@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mfpde.report import figures
+from mfpde.report import figures, parts
 from mfpde.report.findings import fitted
 
 SHOWN = (0, 2, 4)
@@ -24,10 +24,12 @@ def drawn(world, which: str) -> Figure:
         return figures.marginals(world.run, SHOWN, world.flows[80][0])
     if which == "fit":
         return figures.fit(fitted(world.samples, world.problem, world.run, world.flows[80], SHOWN))
+    if which == "budget":
+        return parts.drawn(world.budget)
     return figures.history(world.run, world.gaps) if which == "history" else figures.gap(world.gaps)
 
 
-@pytest.mark.parametrize("which", ["marginals", "fit", "history", "gap"])
+@pytest.mark.parametrize("which", ["marginals", "fit", "history", "gap", "budget"])
 @pytest.mark.parametrize("case", ["world", "penalised"])
 def test_panels_are_labelled_and_hold_data(which, case, request):
     figure = drawn(request.getfixturevalue(case), which)
@@ -36,11 +38,16 @@ def test_panels_are_labelled_and_hold_data(which, case, request):
         "fit": {"world": 1, "penalised": 2},
         "history": {"world": 2, "penalised": 3},  # the energy differs under a penalty
         "gap": {"world": 2, "penalised": 2},
+        "budget": {"world": 2, "penalised": 2},
     }
     assert len(panels(figure)) == expected[which][case]
     for axis in panels(figure):
         assert axis.get_xlabel()
-        shares_y = axis.get_subplotspec().colspan.start > 0 and which in ("marginals", "fit")
+        shares_y = axis.get_subplotspec().colspan.start > 0 and which in (
+            "marginals",
+            "fit",
+            "budget",
+        )
         assert axis.get_ylabel() or shares_y
         assert axis.has_data()
 

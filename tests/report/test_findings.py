@@ -113,13 +113,14 @@ def test_curves_are_predictions_in_the_units_of_the_data(world, penalised):
 
 
 def test_words_hold_the_numbers(world):
-    text, last = summary(world.run, world.gaps), world.gaps.isel(time=-1)
+    text, last = summary(world.run, world.gaps, world.budget), world.gaps.isel(time=-1)
     for number in (
         f"{float(world.run.risk[-1]):.4g}",
         f"{float(last.prediction_gap.sel(width=80).median()):.3g}",
         f"{float(last.own_prediction_gap):.3g}",
         "20 and 80",
         f"{float(world.run.escaped[-1]):.1e}",
+        world.budget.sentence,
     ):
         assert number in text
     header, rows = gap_table(world.gaps)
@@ -132,7 +133,7 @@ def test_words_hold_the_numbers(world):
 
 def test_a_single_width_has_no_slope(world):
     alone = gathered(world.run, {20: world.flows[20]}, world.own)
-    assert "scales" not in summary(world.run, alone)
+    assert "scales" not in summary(world.run, alone, None)
     found = json.loads(json.dumps(found_in(world.run, alone), allow_nan=False))
     assert found["slopes"] == {"prediction_gap": None, "sampling_gap": None}
 

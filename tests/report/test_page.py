@@ -70,8 +70,8 @@ def test_a_page_is_built_of_its_parts():
 def test_the_page_of_a_run_shows_every_picture_with_its_caption():
     pictures = dict.fromkeys(CAPTIONS, PNG)
     table = Table("gaps", ["particles", "100"], [["risk", "0.3"]])
-    page = run_page("data", "A summary.", {"box": "a"}, table, pictures, 1000, {"software": "s"})
+    page = run_page("data", "A summary.", {"box": "a"}, [table], pictures, 1000, {"software": "s"})
     assert page.title == "data: density and particles"
-    assert len(page.pictures) == 4
+    assert len(page.pictures) == 5
     assert "1,000 particles" in page.pictures[0].caption
     assert all(picture.alt and picture.caption for picture in page.pictures)
