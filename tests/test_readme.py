@@ -36,6 +36,15 @@ def test_the_example_finds_what_it_says(session: dict) -> None:
     assert 1e-5 < float(session["estimate"].l1[-1]) < 1e-2
 
 
+def test_the_gap_is_sampling_as_theory_says(session: dict) -> None:
+    """8 replicas of each width; their scatter is right to a factor of 3 at least."""
+    budget, last = session["budget"], session["budget"].dataset.isel(time=-1)
+    assert budget.dominant() == "sampling"
+    assert float(last.grid) < 1e-4
+    assert (abs(np.log(last.sampling / last.central_limit)) < np.log(3)).all()
+    assert 1e4 < float(last.width_needed) < 1e6
+
+
 def test_noise_and_equilibrium(session: dict) -> None:
     resting, moving, witness = session["resting"], session["moving"], session["witness"]
     assert "scharfetter_gummel" in resting.attrs["method"]
