@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 
 FEWEST = 3  # replicas of one width
 FEWER_STEPS = 1.5  # the run that shows an error in time takes so many times fewer, at least
+SLOWEST = -0.01  # exponent of sampling in m by which more neurons help at all
+MOST_NEURONS = 1e12  # a number beyond it is none
 BLOCK = 2**22  # features evaluated at once
 ENDS = ("", "_low", "_high")
 
@@ -85,11 +87,9 @@ def budget(
     everyone = _replicas(flows)
     if tolerance is not None and not 0 < number(tolerance) < math.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap above 0", "e.g. 0.01")
-    compared = compare(run, everyone, only=("prediction_gap",))
-    times, scale = compared.time.values, np.sqrt(run["weight"].values)
-    f = _predicted(run, times)
+    times = compare(run, everyone, only=("prediction_gap",)).time.values
     widths = np.array(sorted({flow.sizes["particle"] for flow in everyone}))
-    d = [_differences(everyone, m, times, f) * scale for m in widths]  # (T, R, n) of every width
+    d = [_differences(run, everyone, m, times) for m in widths]
     found = {
         "gap": np.stack([replicas.size_band(each) for each in d], axis=-1),
         "sampling": np.stack([replicas.sampling(each) for each in d], axis=-1),
@@ -97,35 +97,19 @@ def budget(
         "shared": replicas.common(d[-1]),
     }
     coarser = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse or ())
+    slower = [one for one in coarser if _same_cells(run, one)]
     grids = [one for one in coarser if not _same_cells(run, one)]
-    if truth is not None:
-        exact = np.stack([truth.prediction(float(t)) for t in times])
-        grid_from, found["grid"] = "truth", np.stack([_length(scale * (f - exact))] * 3)
-    elif grids:
-        estimates = [_held(estimated_error(run, one).prediction, times) for one in grids]
-        grid_from, found["grid"] = "coarse", estimate(np.max(estimates, axis=0))
-    elif own is not None:
-        moved = _length(scale * _difference(run, own, times))
-        grid_from, found["grid"] = "own", estimate(moved)
-    else:
-        grid_from, found["grid"] = "replicas", found["shared"]
+    grid_from, grid = _grid(run, times, truth, grids, own)
+    found["grid"] = found["shared"] if grid is None else grid
     if fluctuations is not None:
-        limit = replicas.normal_size(_covariance(fluctuations, times, scale))
+        limit = replicas.normal_size(_covariance(run, fluctuations, times))
         found["central_limit"] = limit[:, :, None] / np.sqrt(widths)
     if tolerance is not None:
         found["width_needed"] = _needed(widths[-1], found, float(tolerance))
 
     named = {f"{name}{end}": v for name, x in found.items() for end, v in zip(ENDS, x, strict=True)}
-    slower = [one for one in coarser if _same_cells(run, one)]
-    if slower:
-        named["time_density"] = np.max([_step_error(run, one, times) for one in slower], axis=0)
-    if reference is not None:
-        twin = next((flow for flow in everyone if _same_start(flow, reference)), None)
-        named["time_flows"] = _length(scale * _difference(twin, reference, times))
-    named["escaped"] = run["escaped"].sel(time=times, method="nearest").values
-    posed = getattr(truth, "problem", None) if problem is None else problem
-    if posed is not None:
-        named["truncation"] = named["escaped"] * _largest_feature(posed, run, scale)
+    named |= _time(run, times, slower, everyone, reference)
+    named |= _box(run, times, getattr(truth, "problem", None) if problem is None else problem)
     over = {1: ("time",), 2: ("time", "width")}
     attrs = {"grid_from": grid_from, "replicas": [each.shape[1] for each in d]}
     return Budget(
@@ -151,30 +135,26 @@ def _replicas(flows: object) -> list[xr.Dataset]:
     return [flow for group in groups for flow in group]
 
 
-def _differences(flows: Sequence[xr.Dataset], m: int, times: Array, f: Array) -> Array:
-    """What the flows of m neurons predict beyond f (T, n), (T, R, n)."""
-    predicted = [_predicted(flow, times) for flow in flows if flow.sizes["particle"] == m]
+def _differences(run: xr.Dataset, flows: Sequence[xr.Dataset], m: int, times: Array) -> Array:
+    """√p (f_m − f) of the flows of m neurons, (T, R, n)."""
+    predicted = [_held(flow, times) for flow in flows if flow.sizes["particle"] == m]
     if len(predicted) < FEWEST:
         raise InvalidInput(
             f"there are {len(predicted)} replicas of {m} neurons",
             "how much they scatter is not seen from so few",
             f"at least {FEWEST} flows of every width, from as many seeds",
         )
-    d = np.stack(predicted, axis=1) - f[:, None]
+    d = np.stack(predicted, axis=1) - _held(run, times)[:, None]
     if any(len(np.unique(each, axis=0)) < len(each) for each in d):
         raise InvalidInput(
             f"two replicas of {m} neurons are the same", "they have one start", "a seed for each"
         )
-    return d
+    return d * np.sqrt(run["weight"].values)
 
 
-def _predicted(run: xr.Dataset, times: Array) -> Array:
-    return run["prediction"].sel(time=times, method="nearest").values
-
-
-def _held(values: xr.DataArray, times: Array) -> Array:
-    """The values at all of ``times``; refused where one is missing."""
-    nearest = values.sel(time=times, method="nearest")
+def _held(values: xr.Dataset, times: Array, name: str = "prediction") -> Array:
+    """A variable at all of ``times``; refused where one is missing."""
+    nearest = values[name].sel(time=times, method="nearest")
     if (np.abs(nearest.time.values - times) > SAME_TIME * np.maximum(1, np.abs(times))).any():
         raise InvalidInput(
             f"one part is known at times {values.time.values}, the others at {times}",
@@ -184,21 +164,21 @@ def _held(values: xr.DataArray, times: Array) -> Array:
     return nearest.values
 
 
-def _covariance(fluctuations: xr.Dataset, times: Array, scale: Array) -> Array:
+def _distance(one: xr.Dataset, other: xr.Dataset, times: Array) -> Array:
+    """Root mean square difference of the predictions of two runs of one problem, (T,)."""
+    return _held(compare(one, other, only=("prediction_gap",)), times, "prediction_gap")
+
+
+def _covariance(run: xr.Dataset, fluctuations: xr.Dataset, times: Array) -> Array:
+    """√p C √p, (T, n, n)."""
     check_dataset(fluctuations, ["covariance"])
-    C = _held(fluctuations["covariance"], times)
-    if C.shape[1:] != (len(scale), len(scale)):
-        raise InvalidInput(
-            f"the covariance has shape {C.shape[1:]}", f"there are {len(scale)} samples"
-        )
-    return C * np.outer(scale, scale)
+    C, p = _held(fluctuations, times, "covariance"), run["weight"].values
+    if C.shape[1:] != (len(p), len(p)):
+        raise InvalidInput(f"the covariance has shape {C.shape[1:]}", f"there are {len(p)} samples")
+    return C * np.sqrt(np.outer(p, p))
 
 
 # Grid, time and box -------------------------------------------------------------------------------
-
-
-def _length(difference: Array) -> Array:
-    return np.sqrt((difference**2).sum(axis=1))
 
 
 def _same_cells(run: xr.Dataset, other: xr.Dataset) -> bool:
@@ -207,9 +187,51 @@ def _same_cells(run: xr.Dataset, other: xr.Dataset) -> bool:
     return all(name in other and np.array_equal(run[name], other[name]) for name in edges)
 
 
-def _step_error(run: xr.Dataset, slower: xr.Dataset, times: Array) -> Array:
-    """What a run on the same cells with fewer steps shows of the error in time, (T,)."""
-    compare(run, slower, only=("prediction_gap",))  # refuses those of another problem
+def _grid(
+    run: xr.Dataset,
+    times: Array,
+    truth: Solution | None,
+    grids: Sequence[xr.Dataset],
+    own: xr.Dataset | None,
+) -> tuple[str, Array | None]:
+    """By what the density's error is known, and the error, (3, T); None: by the replicas alone."""
+    if truth is not None:
+        error = _held(run, times) - [truth.prediction(float(t)) for t in times]
+        return "truth", np.stack([np.sqrt(error**2 @ run["weight"].values)] * 3)
+    if grids:
+        estimates = [_held(estimated_error(run, one), times) for one in grids]
+        return "coarse", estimate(np.max(estimates, axis=0))
+    if own is not None:
+        return "own", estimate(_distance(run, own, times))
+    return "replicas", None
+
+
+def _time(
+    run: xr.Dataset,
+    times: Array,
+    slower: Sequence[xr.Dataset],
+    flows: Sequence[xr.Dataset],
+    reference: xr.Dataset | None,
+) -> dict[str, Array]:
+    """Errors of finite steps, of the density and of the flows, as far as they are shown."""
+    found = {}
+    if slower:
+        errors = [_distance(run, one, times) / _less(run, one) for one in slower]
+        found["time_density"] = np.max(errors, axis=0)
+    if reference is not None:
+        twins = [flow for flow in flows if _same_start(flow, reference)]
+        if not twins:
+            raise InvalidInput(
+                "the reference starts where no flow does",
+                "an error in time is the difference of two flows of one cloud",
+                "pr.run(problem, the same cloud, a finer method, times)",
+            )
+        found["time_flows"] = _distance(twins[0], reference, times)
+    return found
+
+
+def _less(run: xr.Dataset, slower: xr.Dataset) -> float:
+    """ratio^q − 1: by how much an error in time is less than what it adds to a slower run."""
     ratio = run.attrs["steps"] / slower.attrs["steps"]
     if ratio < FEWER_STEPS:
         raise InvalidInput(
@@ -217,19 +239,7 @@ def _step_error(run: xr.Dataset, slower: xr.Dataset, times: Array) -> Array:
             "a coarser run on the same cells is coarser in time",
             "the same method with a longer dt or a larger tolerance, or half the cells",
         )
-    order = float(run.attrs.get("order_in_time", run.attrs["order"]))
-    difference = np.sqrt(run["weight"].values) * _difference(run, slower, times)
-    return _length(difference) / (ratio**order - 1)
-
-
-def _difference(one: xr.Dataset | None, other: xr.Dataset, times: Array) -> Array:
-    if one is None:
-        raise InvalidInput(
-            "the reference starts where no flow does",
-            "an error in time is the difference of two flows of one cloud",
-            "pr.run(problem, the same cloud, a finer method, times)",
-        )
-    return _held(one["prediction"], times) - _held(other["prediction"], times)
+    return float(ratio ** run.attrs.get("order_in_time", run.attrs["order"]) - 1)
 
 
 def _same_start(flow: xr.Dataset, other: xr.Dataset) -> bool:
@@ -237,21 +247,31 @@ def _same_start(flow: xr.Dataset, other: xr.Dataset) -> bool:
     return one.equals(two)
 
 
-def _largest_feature(problem: Problem, run: xr.Dataset, scale: Array) -> float:
+def _box(run: xr.Dataset, times: Array, problem: Problem | None) -> dict[str, Array]:
+    """The escaped mass and, where the problem is known, what it takes from the prediction."""
+    escaped = _held(run, times, "escaped")
+    if problem is None:
+        return {"escaped": escaped}
+    return {"escaped": escaped, "truncation": escaped * _largest_feature(problem, run)}
+
+
+def _largest_feature(problem: Problem, run: xr.Dataset) -> float:
     """Root mean square over the samples of sup |Φ| over the box, seen at the cells' edges."""
-    edges = [run[f"{name}_edges"].values for name in problem.coords]
+    edges, p = [run[f"{name}_edges"].values for name in problem.coords], run["weight"].values
     factor, axes = (np.abs(edges[0]).max(), edges[1:]) if problem.lifted else (1.0, edges)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
-    bounds = [*range(0, len(points), max(1, BLOCK // len(scale))), len(points)]
+    bounds = [*range(0, len(points), max(1, BLOCK // len(p))), len(points)]
     blocks = [np.abs(problem.phi(points[i:j])).max(axis=0) for i, j in pairwise(bounds)]
-    return float(factor * np.linalg.norm(scale * np.max(blocks, axis=0)))
+    return float(factor * np.sqrt(np.max(blocks, axis=0) ** 2 @ p))
 
 
 def _needed(m: int, found: Mapping[str, Array], tolerance: float) -> Array:
     """The width whose gap is the tolerance, by the sampling of the widest m, (3, T)."""
     slope, low, high = found["slope"]
     observed = (low > -0.5) | (high < -0.5)  # no for a single width, where they are nan
-    power = 1 / np.where(observed & (slope < 0), slope, -0.5)
+    exponent = np.where(observed, np.minimum(slope, SLOWEST), -0.5)
     room = tolerance**2 - found["grid"][0] ** 2
     target = np.sqrt(np.where(room > 0, room, 1))
-    return np.where(room > 0, m * (target / found["sampling"][:, :, -1]) ** power, np.inf)
+    with np.errstate(over="ignore"):
+        needed = m * (target / found["sampling"][:, :, -1]) ** (1 / exponent)
+    return np.where((room > 0) & (needed < MOST_NEURONS), needed, np.inf)

@@ -145,7 +145,7 @@ def test_a_planted_error_of_the_density_is_found_and_named(run, flows):
     assert wrong.dominant() == "grid"
     assert "is grid" in wrong.sentence
     assert np.isinf(last.width_needed)
-    assert "refine the grid" in wrong.sentence
+    assert "the grid's part is larger" in wrong.sentence
     right = mf.budget(run, flows)
     assert float(right.dataset.grid_low[-1]) < 1e-3
     np.testing.assert_allclose(wrong.dataset.sampling, right.dataset.sampling)
@@ -245,6 +245,18 @@ def test_the_width_needed_would_do(run, flows):
     room = 0.02**2 - float(found.grid) ** 2
     assert float(found.width_needed) == pytest.approx(640 * float(found.sampling[-1]) ** 2 / room)
     assert found.width_needed_low < found.width_needed < found.width_needed_high
+
+
+def test_where_width_does_not_help_no_number_is_named(run, flows):
+    """Wide networks that scatter as the small ones do: the exponent is 0."""
+    stuck = [
+        wide.assign(prediction=small.prediction)
+        for wide, small in zip(flows[640], flows[40], strict=True)
+    ]
+    found = mf.budget(run, [*flows[40], *stuck], own=run, tolerance=1e-3)
+    assert float(found.dataset.slope[-1]) == pytest.approx(0.0, abs=1e-12)
+    assert np.isinf(found.dataset.width_needed).all()
+    assert "sampling hardly falls" in found.sentence
 
 
 def test_what_makes_no_budget_is_refused(run, flows):

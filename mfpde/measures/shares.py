@@ -98,7 +98,9 @@ class Budget:
             return []
         needed, within = self.needed(), f"within {last.attrs['tolerance']:.2g}"
         if needed is None:
-            return [f"No number of neurons follows this density {within}: refine the grid first."]
+            grid = float(last.grid) >= last.attrs["tolerance"]
+            why = "the grid's part is larger" if grid else "sampling hardly falls with their number"
+            return [f"No number of neurons follows this density {within}: {why}."]
         return [f"About {needed} would follow it {within}."]
 
     def needed(self) -> str | None:
@@ -172,4 +174,6 @@ def _short(value: float | xr.DataArray) -> str:
 def _count(m: float | xr.DataArray) -> str:
     """A number of neurons, in two digits where it is an estimate."""
     value = float(m)
+    if math.isinf(value):
+        return "∞"
     return f"{int(value):,}" if value == int(value) else f"{int(float(f'{value:.2g}')):,}"
