@@ -227,9 +227,21 @@ def _clouds(
 ) -> Iterator[Cloud]:
     """Ever finer nodes of the initial law, or always those that are given."""
     while nodes is None and tolerance > FINEST_TOLERANCE:
-        yield Truth(problem, horizon, tolerance).cloud
+        yield _quadrature(problem, horizon, tolerance)
         tolerance *= TIGHTER
-    yield from repeat(nodes or Truth(problem, horizon, FINEST_TOLERANCE).cloud)
+    yield from repeat(nodes or _quadrature(problem, horizon, FINEST_TOLERANCE))
+
+
+def _quadrature(problem: Problem, horizon: float, tolerance: float) -> Cloud:
+    """Nodes of the initial law that predict to the tolerance until the horizon."""
+    try:
+        return Truth(problem, horizon, tolerance).cloud
+    except NumericalStop as stop:
+        raise NumericalStop(
+            f"no quadrature of {problem.initial!r} predicts to {tolerance:.1e}",
+            str(stop).partition("\n")[0],
+            'a larger tolerance, or nodes=pr.sample(problem, 4096, kind="sobol")',
+        ) from stop
 
 
 def _admitted(problem: Smooth, nodes: Cloud) -> Cloud:

@@ -9,7 +9,7 @@ from scipy import stats
 
 import mfpde as mf
 import particle_ref as pr
-from particle_ref import central_limit
+from particle_ref import central_limit, truth
 from particle_ref.central_limit import Smooth, influence
 
 X = np.linspace(-2, 2, 7)
@@ -170,6 +170,15 @@ def test_kernels_losses_and_arguments_are_refused():
         pr.fluctuations(PROBLEMS["tanh"](), [1.0], pr.Cloud(np.zeros((3, 1))))
     with pytest.raises(pr.InvalidInput, match="tolerance"):
         pr.fluctuations(PROBLEMS["tanh"](), [1.0], tolerance=0)
+
+
+def test_where_no_quadrature_is_fine_enough_nodes_may_be_given(monkeypatch):
+    monkeypatch.setattr(truth, "MOST_FEATURES", 5000)
+    problem = PROBLEMS["bias"]()  # three coordinates
+    with pytest.raises(pr.NumericalStop, match=r"(?s)no quadrature.*nodes=pr\.sample"):
+        pr.fluctuations(problem, [0.1], tolerance=1e-6)
+    nodes = pr.sample(problem, 256, kind="sobol")
+    assert pr.fluctuations(problem, [0.1], nodes, tolerance=1e-6).attrs["nodes"] == 256
 
 
 def test_what_is_out_of_reach_is_said(monkeypatch):
