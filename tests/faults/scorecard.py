@@ -75,6 +75,7 @@ def cases(where: str, which: str = "", processes: int = 2, **environment: str) -
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["-o", "junit_family=xunit1"]  # which knows properties
         command += [
             "-n",
             str(processes),
