@@ -28,7 +28,15 @@ import mfpde as mf
 import particle_ref as pr
 from mfpde import inspection, results, signals
 from mfpde.errors import InvalidInput, MfpdeError, NumericalStop, Stopped
-from mfpde.experiment import METHODS, Plan, asked_of, computed, gradient_flow, settle
+from mfpde.experiment import (
+    LONGEST_STEP,
+    METHODS,
+    Plan,
+    asked_of,
+    computed,
+    gradient_flow,
+    settle,
+)
 from mfpde.loop.box import grid_on
 from mfpde.question import MOVING, Question, widths_of
 from mfpde.report import Outcome, findings, write
@@ -47,6 +55,7 @@ Seconds = Annotated[
     typer.Option(help="Stop after this time, with exit code 75; the same command goes on."),
 ]
 
+NOISY = "scharfetter_gummel"
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -134,7 +143,8 @@ def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
     if asked is not None:
         return asked, "as asked"
     cloud = pr.sample(problem, PROBES, kind="sobol")
-    risk = pr.run(problem, cloud, gradient_flow(problem), DOUBLINGS).risk.values
+    method = pr.Langevin(LONGEST_STEP, 0) if problem.entropy > 0 else gradient_flow(problem)
+    risk = pr.run(problem, cloud, method, DOUBLINGS).risk.values
     for time_, now, doubled in zip(DOUBLINGS, risk, risk[1:], strict=False):
         if doubled > SETTLED * now:
             return time_, "its doubling lowers the risk by less than 1 %"
@@ -286,8 +296,12 @@ def run(
     activation: Annotated[str, typer.Option(help=", ".join(MOVING))] = "tanh",
     loss: Annotated[str, typer.Option(help="square, or logistic for targets -1 and 1.")] = "square",
     ridge: Annotated[float, typer.Option(help="Penalty RIDGE/2 |neuron|^2.")] = 0.0,
-    entropy: Annotated[float, typer.Option(help="Weight of the entropy (later versions).")] = 0.0,
-    method: Annotated[str, typer.Option(help=", ".join(METHODS))] = "muscl",
+    entropy: Annotated[
+        float, typer.Option(help="Weight of the entropy: the temperature of particles' noise.")
+    ] = 0.0,
+    method: Annotated[
+        str, typer.Option(help=f"{', '.join(METHODS)}.  [muscl; {NOISY} with entropy]")
+    ] = "",
     cells: Annotated[
         int | None, typer.Option(help="Cells along every axis.  [64; 24 on four axes]")
     ] = None,
@@ -323,7 +337,7 @@ def run(
             ridge=ridge,
             entropy=entropy,
             bias=bias,
-            method=method,
+            method=method or (NOISY if entropy > 0 else "muscl"),
             cells=cells,
             horizon=horizon,
             particles=widths_of(particles or ["100 1000 10000"]),

@@ -39,7 +39,7 @@ TIMES = 21
 SHOWN = (0, 5, 10, 20)  # of the times: those that are drawn, and at which positions are kept
 WIDER_BOXES = 3
 TOLERANCE = 0.01  # to which networks should follow the density, of targets of scale 1
-LONGEST_STEP = 0.01  # of particles that slide along kinks, in units of time
+LONGEST_STEP = 0.01  # of particles under noise or on kinks, in units of time
 T = TypeVar("T")
 Tell = Callable[[Mapping[str, str]], None]
 
@@ -111,15 +111,19 @@ def density_of(plan: Plan, folder: Path) -> xr.Dataset:
     return run.load()
 
 
-def flow_of(problem: mf.Problem, times: Array, cloud: pr.Cloud) -> xr.Dataset:
-    """The gradient flow of a cloud; by small Euler steps where it slides along a kink."""
+def flow_of(problem: mf.Problem, times: Array, start: tuple[int, pr.Cloud]) -> xr.Dataset:
+    """The flow of a seed and its cloud; by small steps under noise, or along a kink."""
+    seed, cloud = start
+    span = float(times[1] - times[0])
+    dt = span / math.ceil(span / LONGEST_STEP)
+    if problem.entropy > 0:
+        return pr.run(problem, cloud, pr.Langevin(dt, seed), times)
     try:
         return pr.run(problem, cloud, gradient_flow(problem), times)
     except pr.NumericalStop:
         if not (problem.activation and problem.activation.kinks):
             raise
-        span = float(times[1] - times[0])
-        return pr.run(problem, cloud, pr.Descent(span / math.ceil(span / LONGEST_STEP)), times)
+        return pr.run(problem, cloud, pr.Descent(dt), times)
 
 
 def solved(plan: Plan, folder: Path, tell: Tell) -> tuple[Plan, xr.Dataset]:
@@ -154,10 +158,11 @@ def moved(
 ) -> tuple[dict[int, list[xr.Dataset]], xr.Dataset]:
     """Particle flows by width, one for each seed, and that of the density's own cells."""
     widths = np.repeat(plan.widths, plan.seeds).tolist()
-    clouds = [pr.sample(plan.problem, m, seed) for seed, m in enumerate(widths)]
-    clouds += [pr.Cloud(*as_measure(findings.without_dust(run).isel(time=0)))]
-    found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(clouds))
-    *drawn, own = reversed(list(counted(found, len(clouds))))  # the longest came first
+    starts = [(seed, pr.sample(plan.problem, m, seed)) for seed, m in enumerate(widths)]
+    cells = pr.Cloud(*as_measure(findings.without_dust(run).isel(time=0)))
+    starts += [(len(starts), cells)]
+    found = executor.map(partial(flow_of, plan.problem, plan.times), reversed(starts))
+    *drawn, own = reversed(list(counted(found, len(starts))))  # the longest came first
     groups = {m: drawn[k * plan.seeds :][: plan.seeds] for k, m in enumerate(plan.widths)}
     return groups, own
 
@@ -168,7 +173,8 @@ def budget_of(
     """What the gap is made of, from enough seeds; the own cells show the grid's part."""
     if plan.seeds < error_budget.FEWEST:
         return None
-    return mf.budget(run, flows, own=own, problem=plan.problem, tolerance=TOLERANCE)
+    quiet = None if plan.problem.entropy > 0 else own  # under noise its gap is not the grid's
+    return mf.budget(run, flows, own=quiet, problem=plan.problem, tolerance=TOLERANCE)
 
 
 def counted(flows: Iterable[T], total: int) -> Iterator[T]:

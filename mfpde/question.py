@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import mfpde as mf
 from mfpde.errors import InvalidInput
 from mfpde.experiment import METHODS
-from mfpde.loop.choice import check_steppable
 from mfpde.loop.files import digest
 from mfpde.problems.activations import ACTIVATIONS
 from mfpde.problems.data import motorcycle, read_csv
@@ -58,7 +57,9 @@ class Question:
         loss = one_of("loss", self.loss, LOSSES)
         samples = samples_of(self.data, self.x, self.y, loss)
         problem = network(samples, self, loss)
-        check_steppable(problem, one_of("method", self.method, METHODS)())
+        method = one_of("method", self.method, METHODS)()
+        if problem.entropy > 0:
+            check_noise(self, method)
         check_horizon(self.horizon)
         cells = CELLS[problem.dimension] if self.cells is None else self.cells
         mf.Grid(**dict.fromkeys(problem.coords, mf.uniform(-1, 1, cells)))  # refused where none is
@@ -136,6 +137,17 @@ def widths_of(words: Sequence[str]) -> tuple[int, ...]:
             "whole numbers, as in --particles 100 1000",
         )
     return tuple(sorted({int(numeral) for numeral in numerals}))
+
+
+def check_noise(asked: Question, method: mf.Method) -> None:
+    """Raise InvalidInput where nothing holds the mass together, or nothing spreads it."""
+    given = f"--entropy {asked.entropy:g}"
+    if not asked.ridge:
+        why = "noise spreads neurons without end where no penalty holds them"
+        raise InvalidInput(f"{given} without --ridge", why, f"{given} --ridge 0.1")
+    if not method.diffuses:
+        why = "it does not step the diffusion λΔρ"
+        raise InvalidInput(f"{given} with --method {asked.method}", why, "leave --method out")
 
 
 def check_horizon(asked: float | None) -> None:

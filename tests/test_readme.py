@@ -56,6 +56,14 @@ def test_noise_and_equilibrium(session: dict) -> None:
     assert float(abs(witness.energy[1] - early.energy)) < 5e-3  # implicit, with dt = 0.1
 
 
+def test_certificates_bound_what_is_above_the_optimum(session: dict) -> None:
+    best, above = session["best"], session["trained"].energy.values - session["best"].value
+    assert best.gap <= 1e-10
+    assert (session["bounds"].gap.values >= above).all()
+    assert session["bounds"].gap.values[-1] < 1e-3
+    assert abs(float(session["resting"].energy[-1]) - session["least"].value) < 1e-9
+
+
 def test_the_recipes_work(session: dict) -> None:
     problem, run = session["problem"], session["run"]
     last = run.isel(time=-1)

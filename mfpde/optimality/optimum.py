@@ -1,10 +1,10 @@
-"""The least energy over a grid's box, and what certifies it."""
+"""The least energy over a grid's box or over all neurons, and what certifies it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,7 @@ from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.quadrature import CENTRES
 from mfpde.grids.grid import Grid
 from mfpde.optimality import entropic, exchange
+from mfpde.optimality.sliding import optimum_on_sphere
 from mfpde.problems.problem import Array, Problem
 from mfpde.version import __version__
 
@@ -52,19 +53,21 @@ class Optimum:
         )
 
 
-def optimum(problem: Problem, grid: Grid, tolerance: float = 1e-12) -> Optimum:
+def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float = 1e-12) -> Optimum:
     """The least energy F(ρ) = risk + ∫reg dρ + λ∫ρ log ρ over a grid's box, certified.
 
     For λ > 0 over densities on the grid's cells, by the grid's own quadrature, as a density run
     watches it: damped Newton ascent of the concave dual, to round-off. For λ = 0 over all
     probability measures on the box, whatever its cells: exchange with sliding, certified by
-    F(ρ) − F* <= ∫V dρ − inf V with a rigorous infimum.
+    F(ρ) − F* <= ∫V dρ − inf V with a rigorous infimum. Over all probability measures on neurons
+    (grid ``"sphere"``) for homogeneous networks (relu, …) with a ridge or path norm at λ = 0:
+    sliding Frank-Wolfe steps on the sphere of directions, certified by the dual.
 
     Args:
         problem: a problem with features. For λ > 0 its loss has a conjugate; for λ = 0 it is a
             two-layer network with a named or piecewise linear activation and a penalty made of
             mf.ridge and mf.total_variation.
-        grid: the box, and the cells of a density.
+        grid: the box, and the cells of a density; or ``"sphere"``.
         tolerance: the gap at which exchange (λ = 0) ends, in units of F; where it cannot get
             there, the gap says how far it got.
 
@@ -78,9 +81,12 @@ def optimum(problem: Problem, grid: Grid, tolerance: float = 1e-12) -> Optimum:
             "duals and bounds are made of features and a loss",
             "a problem of mf.two_layer or mf.Problem",
         )
-    check_kind("grid", grid, Grid, "mf.Grid(a=mf.uniform(-6, 6, 128), …)")
+    if not (isinstance(grid, str) and grid == "sphere"):
+        check_kind("grid", grid, Grid, 'mf.Grid(a=mf.uniform(-6, 6, 128), …), or "sphere"')
     if not 0 < number(tolerance) < np.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap", "a number > 0")
+    if not isinstance(grid, Grid):
+        return best_neurons(problem, float(tolerance))
     walls = resolved_walls(problem, grid)
     if problem.entropy > 0:
         return best_density(problem, grid, walls)
@@ -108,17 +114,34 @@ def best_measure(problem: Problem, grid: Grid, tolerance: float) -> Optimum:
     low, high = (np.array([end[k] for end in grid.box.values()]) for k in (0, 1))
     least = exchange.least_energy(problem, low, high, tolerance)
     atoms, value = least.atoms, least.atoms.energy
-    data: dict[str, Any] = {
-        "position": (("particle", "coord"), atoms.points),
-        "weight": ("particle", atoms.weights),
-    }
-    data |= seen(problem, atoms.prediction, value)
-    attrs = named(problem) | {f"geometry_{c}": g.kind for c, g in problem.domain.items()}
-    attrs |= {f"length_{c}": g.high for c, g in problem.domain.items() if g.kind == "circle"}
-    minimiser = xr.Dataset(data, {"coord": list(problem.coords)}, attrs)
+    minimiser = cloud(problem, atoms.points, atoms.weights, atoms.prediction, value)
     box = " × ".join(f"[{lo:g}, {hi:g}]" for lo, hi in grid.box.values())
     over = f"probability measures on {box}"
     return Optimum(value, value - least.gap, minimiser, least.iterations, over)
+
+
+def best_neurons(problem: Problem, tolerance: float) -> Optimum:
+    """The optimum over probability measures on all neurons of a homogeneous problem."""
+    least = optimum_on_sphere(problem, tolerance)
+    a, v = least.points[:, 0], least.points[:, 1:]
+    prediction = (least.weights * a) @ problem.phi(v)
+    minimiser = cloud(problem, least.points, least.weights, prediction, least.value)
+    over = "probability measures on all neurons"
+    return Optimum(least.value, least.lower_bound, minimiser, least.iterations, over)
+
+
+def cloud(
+    problem: Problem, points: Array, weights: Array, prediction: Array, energy: float
+) -> xr.Dataset:
+    """Weighted neurons as a snapshot of a particle flow."""
+    data: dict[str, Any] = {
+        "position": (("particle", "coord"), points),
+        "weight": ("particle", weights),
+    }
+    data |= seen(problem, prediction, energy)
+    attrs = named(problem) | {f"geometry_{c}": g.kind for c, g in problem.domain.items()}
+    attrs |= {f"length_{c}": g.high for c, g in problem.domain.items() if g.kind == "circle"}
+    return xr.Dataset(data, {"coord": list(problem.coords)}, attrs)
 
 
 def seen(problem: Problem, prediction: Array, energy: float) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class SphereOptimum:
         value: P of the atoms, which is F of the cloud.
         lower_bound: D of a feasible dual response; the least energy lies in between.
         gap: value − lower_bound.
+        iterations: rounds of exchange.
         directions: w̃ (K, k), |w̃| = 1: weights over their scales, w_k √μ_k.
         masses: signed masses (K,) of the directions.
         points: (K, 1+k) balanced neurons in the order of ``problem.coords``.
@@ -40,6 +41,7 @@ class SphereOptimum:
     value: float
     lower_bound: float
     gap: float
+    iterations: int
     directions: Array
     masses: Array
     points: Array
@@ -60,8 +62,8 @@ def optimum_on_sphere(problem: Problem, tolerance: float = 1e-10) -> SphereOptim
     """
     sphere = reduced(problem)
     atoms = Atoms(np.empty((0, sphere.fan.directions.shape[1])), np.empty(0), np.empty(0))
-    value, lower = np.inf, -np.inf
-    for _ in range(MOST_EXCHANGES):
+    value, lower, rounds = np.inf, -np.inf, 0
+    while rounds < MOST_EXCHANGES:
         f, last = atoms.prediction(sphere), value
         value = energy(sphere, atoms)
         slope, residual = sphere.loss.slope(f), sphere.loss.residual(f)
@@ -70,9 +72,12 @@ def optimum_on_sphere(problem: Problem, tolerance: float = 1e-10) -> SphereOptim
         if value - lower <= tolerance or value >= last:
             break
         atoms = slid(sphere, weighted(sphere, atoms, *highest(sphere, slope, top.at)))
+        rounds += 1
     value, masses = energy(sphere, atoms), atoms.signs * atoms.sizes
     points, weights = sphere.neurons(atoms.directions, masses)
-    return SphereOptimum(value, lower, value - lower, atoms.directions, masses, points, weights)
+    return SphereOptimum(
+        value, lower, value - lower, rounds, atoms.directions, masses, points, weights
+    )
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ def drawings(outcome: Outcome) -> dict[str, figures.Figure]:
         "fit": figures.fit(curves),
         "history": figures.history(run, gaps),
         "gap": figures.gap(gaps),
+        "distances": figures.distances(gaps),
     }
     return drawn if outcome.budget is None else drawn | {"budget": parts.drawn(outcome.budget)}
 

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mfpde.measures import as_measure, coordinates
-from mfpde.report.findings import band
+from mfpde.report.findings import band, floored, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -245,8 +245,10 @@ def history(run: xr.Dataset, gaps: xr.Dataset) -> Figure:
 
     ``gaps`` is what ``findings.gathered`` returns. Particles: median and 5-95 % band over seeds.
     """
-    penalised = not np.allclose(run.energy, run.risk, rtol=1e-12, atol=0)
-    shown = {"risk": "risk $R$", "energy": "energy $F$"} if penalised else {"risk": "risk $R = F$"}
+    noisy = run.attrs["entropy"] > 0  # particles have no entropy: energies do not compare
+    penalised = not noisy and not np.allclose(run.energy, run.risk, rtol=1e-12, atol=0)
+    shown = {"risk": "risk $R$" if penalised or noisy else "risk $R = F$"}
+    shown |= {"energy": "energy $F$"} if penalised else {}
     figure, axes = sheet(1, len(shown) + 1, 2.7)
     for axis, (name, label) in zip(axes[0], shown.items(), strict=False):
         bands(axis, gaps, name)
@@ -265,6 +267,28 @@ def gap(gaps: xr.Dataset) -> Figure:
     figure, axes = sheet(1, 2, 3.0)
     gap_over_time(axes[0, 0], gaps)
     gap_over_width(axes[0, 1], gaps)
+    return figure
+
+
+@styled()
+def distances(gaps: xr.Dataset) -> Figure:
+    """Distances of the measures at the last time against width, on the floors of iid clouds."""
+    names, m = floored(gaps), gaps.width.values.astype(float)
+    figure, axes = sheet(1, len(names), 2.6, sharey=True)
+    last = gaps.isel(time=-1)
+    for axis, name in zip(axes[0], names, strict=True):
+        low, middle, high = band(last[name[6:]])
+        bars = [middle - low, high - middle]
+        axis.errorbar(m, middle, bars, fmt="o-", color="black", capsize=2, label="particles")
+        axis.plot(m * ASIDE, last[name], "s--", color="0.45", mfc="white", label="iid clouds")
+        own = float(last[f"own_{name[6:]}"])
+        axis.axhline(own, color="black", lw=0.8, ls="-.", label="own cells")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("number of particles $m$")
+        axis.set_title(titles(gaps)[name[6:]])
+    axes[0, 0].set_ylabel(f"distance at $t = {float(last.time):.3g}$")
+    axes[0, 0].legend()
     return figure
 
 

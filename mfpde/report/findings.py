@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 DUST = 5e-6  # mass of the lightest cells that particles and distances leave out
 MOST_PAIRS = 300_000_000  # pairs of points the energy distance of one width may take
 CURVE = 200  # points of a drawn curve
+DRAWS = 16  # iid clouds that a floor is the mean of
 BAND = (0.05, 0.5, 0.95)
 FEW = 5  # seeds below which outer quantiles are not worth their name
 
@@ -110,7 +111,9 @@ def gathered(
         ``w1_<coord>``, and ``sampling_gap``, the prediction gap to ``own``. Over (width, seed),
         at the last time: ``sliced_w2`` and ``energy_distance``, the latter for as many seeds as
         MOST_PAIRS allows, and nan for the others. All but the sampling gap of ``own`` itself too,
-        as ``own_<name>`` over time. Distances leave the lightest cells of the density out.
+        as ``own_<name>`` over time. Over (width), at the last time: ``floor_w1_<coord>`` and
+        ``floor_sliced_w2``, the mean distance of iid clouds of that size drawn from the density.
+        Distances leave the lightest cells of the density out.
     """
     light = without_dust(run)
     groups = [*flows.values(), [own]]
@@ -121,7 +124,8 @@ def gathered(
         for several in flows.values()
     ]
     together["sampling_gap"] = (("width", "seed", "time"), np.array(sampling))
-    lonely = alone.isel(seed=0).rename({name: f"own_{name}" for name in alone.data_vars})
+    alone = alone.isel(seed=0).drop_vars(floored(alone))  # its own cells are no random draw
+    lonely = alone.rename({name: f"own_{name}" for name in alone.data_vars})
     return together.merge(lonely).assign_attrs(
         own_particles=own.sizes["particle"],
         own_mass_left_out=float(run.mass[0] - own["weight"][0].sum()),
@@ -140,6 +144,7 @@ def gaps_of(run: xr.Dataset, light: xr.Dataset, flows: Sequence[xr.Dataset]) -> 
     ).transpose("replica", "time")
     ends, end = [flow.isel(time=[-1]) for flow in flows], light.isel(time=[-1])
     sliced = compare(end, ends, only=("sliced_w2",)).sliced_w2.values[0]
+    floors = compare(end, ends[0], only=(*marginals, "sliced_w2"), floor=DRAWS).isel(time=0)
     pairs = int((end.rho > 0).sum()) * flows[0].sizes["particle"]
     few = ends[: MOST_PAIRS // pairs]
     energy = np.full(len(flows), np.nan)
@@ -148,7 +153,14 @@ def gaps_of(run: xr.Dataset, light: xr.Dataset, flows: Sequence[xr.Dataset]) -> 
     found: dict[str, Any] = {"sliced_w2": ("seed", sliced), "energy_distance": ("seed", energy)}
     for name in ("risk", "energy"):
         found[name] = (("seed", "time"), np.array([flow[name].values for flow in flows]))
+    for name in (*marginals, "sliced_w2"):
+        found[f"floor_{name}"] = ((), float(floors[f"floor_{name}"]))
     return over_time.rename(replica="seed").assign(found)
+
+
+def floored(gaps: xr.Dataset) -> list[str]:
+    """Names of what was measured of iid clouds of every width."""
+    return [str(name) for name in gaps.data_vars if str(name).startswith("floor_")]
 
 
 def band(values: xr.DataArray) -> Array:
@@ -235,6 +247,7 @@ def found_in(run: xr.Dataset, gaps: xr.Dataset) -> dict[str, Any]:
     own = {name: float(last[name]) for name in gaps.data_vars if str(name).startswith("own_")}
     per_width = {
         str(width): {name: named_band(last[name].sel(width=width)) for name in over_seeds(gaps)}
+        | {name: float(last[name].sel(width=width)) for name in floored(gaps)}
         for width in gaps.width.values
     }
     found = {
@@ -282,17 +295,24 @@ def summary(run: xr.Dataset, gaps: xr.Dataset, budget: Budget | None) -> str:
         f"prediction (root mean square over the samples, {over_how_many(gaps)})"
         + (f", which scales like m^{found['prediction_gap']:.2f}." if enough(gaps) else "."),
         f"The density's own cells, moved as {gaps.attrs['own_particles']:,} particles, end "
-        f"{short(own)} away: the error of moving mass on this grid, not of placing it there.",
+        f"{short(own)} away: {own_error(run)}.",
     ]
-    if own > 0.5 * medians[-1]:
+    if own > 0.5 * medians[-1] and run.attrs["entropy"] == 0:
         sentences += ["The widest networks are at this scale: finer cells would bring them closer."]
-    if enough(gaps):
+    if enough(gaps) and run.attrs["entropy"] == 0:
         sentences += [
             "The distance of the networks from those particles scales like "
             f"m^{found['sampling_gap']:.2f}; independent draws promise m^-0.5."
         ]
     sentences += [f"{float(run.escaped[-1]):.1e} of the mass left the box."]
     return " ".join([*sentences, *([budget.sentence] if budget else [])])
+
+
+def own_error(run: xr.Dataset) -> str:
+    """What the gap of the own cells consists of."""
+    if run.attrs["entropy"] > 0:
+        return "the error of moving mass on this grid, and their noise"
+    return "the error of moving mass on this grid, not of placing it there"
 
 
 def enough(gaps: xr.Dataset) -> bool:
@@ -325,6 +345,10 @@ def gap_table(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
             short(float(last.get(f"own_{name}", np.nan))),
         ]
         for name, title in titles(gaps).items()
+    ]
+    rows += [
+        [f"{titles(gaps)[name[6:]]}, iid", *map(short, last[name].values.tolist()), ""]
+        for name in floored(gaps)
     ]
     return header, rows
 

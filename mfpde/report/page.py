@@ -133,6 +133,9 @@ CAPTIONS = {
     "gap": "Root mean square distance between the predictions of particles and density. Left: "
     "against time. Right: against the number of particles at the last time; squares measure "
     "against the density's own cells moved as particles (drawn a little to the right).",
+    "distances": "Distances between the measures at the last time: particles to the density, with "
+    "bars over seeds; squares are the mean for iid clouds drawn from the density itself, which "
+    "sampling alone would give (drawn a little to the right).",
     "budget": "What the gap is made of, with 5-95 % intervals. Left: against the number of "
     "particles at the last time, with the gaps of single runs in grey. Sampling is what differs "
     "from seed to seed (drawn a little to the right); the grid's part is what moving mass on it "
@@ -145,6 +148,7 @@ ALTS = {
     "fit": "Data points with predicted curves, or predictions against observations.",
     "history": "Falling risk against time, one curve for the density and one for every width, and "
     "their differences.",
+    "distances": "Logarithmic plots of distances over the number of particles, with floors.",
     "gap": "Two logarithmic plots of the gap, over time and over the number of particles.",
     "budget": "Two logarithmic plots of sampling and grid, over the number of particles and over "
     "time.",

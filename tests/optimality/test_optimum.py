@@ -114,3 +114,21 @@ def test_it_says_what_it_is():
 def test_refusals(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_the_optimum_over_all_neurons():
+    """The sphere's optimum as any other: its snapshot is understood, and certified at its value."""
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    problem = mf.two_layer(x, y, activation=mf.relu, penalty=mf.ridge(0.05))
+    best = mf.optimum(problem, "sphere", 1e-10)
+    assert 0 <= best.gap <= 1e-10
+    points, weights = mf.as_measure(best.minimiser)
+    assert weights.sum() == pytest.approx(1, abs=1e-12)
+    f = (weights * points[:, 0]) @ np.maximum(points[:, 1:] @ x.T, 0)
+    np.testing.assert_allclose(best.minimiser.prediction, f, atol=1e-13)
+    energy = ((f - y) ** 2).mean() / 2 + 0.025 * weights @ (points**2).sum(axis=1)
+    assert best.value == pytest.approx(energy, abs=1e-13)
+    assert float(mf.certificate(problem, best.minimiser).gap[0]) <= 1e-9
+    with pytest.raises(InvalidInput):
+        mf.optimum(problem, "ball")

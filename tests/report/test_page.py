@@ -72,6 +72,6 @@ def test_the_page_of_a_run_shows_every_picture_with_its_caption():
     table = Table("gaps", ["particles", "100"], [["risk", "0.3"]])
     page = run_page("data", "A summary.", {"box": "a"}, [table], pictures, 1000, {"software": "s"})
     assert page.title == "data: density and particles"
-    assert len(page.pictures) == 5
+    assert len(page.pictures) == 6
     assert "1,000 particles" in page.pictures[0].caption
     assert all(picture.alt and picture.caption for picture in page.pictures)
