@@ -22,14 +22,23 @@ from numpy.typing import NDArray
 from mfpde.arguments import number, shown
 from mfpde.comparison import SAME_TIME, compare
 from mfpde.errors import InvalidInput
-from mfpde.measures import coordinates, estimated_error, replicas
+from mfpde.measures import (
+    as_measure,
+    coordinates,
+    energy_distance,
+    estimated_error,
+    periods,
+    replicas,
+)
 from mfpde.measures.accuracy import Solution
+from mfpde.measures.belonging import check_solved
 from mfpde.measures.measure import check_dataset
 from mfpde.measures.shares import Budget, estimate
 from mfpde.problems.problem import Problem
 
 Array = NDArray[np.float64]
 
+SAME_START = 0.01  # energy distance of two starts that are one, of the size of the box
 FEWEST = 3  # replicas of one width
 FEWER_STEPS = 1.5  # the run that shows an error in time takes so many times fewer, at least
 SLOWEST = -0.01  # exponent of sampling in m by which more neurons help at all
@@ -65,8 +74,8 @@ def budget(
             right to a factor of 2.
         fluctuations: ``particle_ref.fluctuations`` at the shared times, for independent starts.
         tolerance: of the gap, to tell how many neurons would do, s²/(tolerance² − b²). The
-            sampling of the widest networks goes on with the exponent −1/2, or the observed one
-            where its interval does not hold that.
+            sampling that ``fluctuations`` tell, else that of the widest networks with the exponent
+            −1/2, or the observed one where its interval does not hold that.
         own: the flow of the density's own cells, ``pr.Cloud(*mf.as_measure(run.isel(time=0)))``:
             the error of moving mass on the grid, counted as right to a factor of 2. That of
             placing the initial law on the grid is not in it. Where neither this nor a truth nor
@@ -85,6 +94,9 @@ def budget(
             none; a reference from another start.
     """
     everyone = _replicas(flows)
+    for posed in (problem, getattr(truth, "problem", None)):
+        if posed is not None:
+            check_solved(posed, run)
     if tolerance is not None and not 0 < number(tolerance) < math.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap above 0", "e.g. 0.01")
     times = compare(run, everyone, only=("prediction_gap",)).time.values
@@ -101,11 +113,14 @@ def budget(
     grids = [one for one in coarser if not _same_cells(run, one)]
     grid_from, grid = _grid(run, times, truth, grids, own)
     found["grid"] = found["shared"] if grid is None else grid
+    sampling, exponent = found["sampling"][:, :, -1], _exponent(*found["slope"])
     if fluctuations is not None:
         limit = replicas.normal_size(_covariance(run, fluctuations, times))
         found["central_limit"] = limit[:, :, None] / np.sqrt(widths)
+        sampling, exponent = np.stack([found["central_limit"][0, :, -1]] * 3), np.array(-0.5)
     if tolerance is not None:
-        found["width_needed"] = _needed(widths[-1], found, float(tolerance))
+        room = float(tolerance) ** 2 - found["grid"][0] ** 2
+        found["width_needed"] = _needed(widths[-1], sampling, exponent, room)
 
     named = {f"{name}{end}": v for name, x in found.items() for end, v in zip(ENDS, x, strict=True)}
     named |= _time(run, times, slower, everyone, reference)
@@ -145,6 +160,10 @@ def _differences(run: xr.Dataset, flows: Sequence[xr.Dataset], m: int, times: Ar
             f"at least {FEWEST} flows of every width, from as many seeds",
         )
     d = np.stack(predicted, axis=1) - _held(run, times)[:, None]
+    if not np.isfinite(d).all():
+        raise InvalidInput(
+            f"predictions of {m} neurons are not finite", "", "times before a flow went wrong"
+        )
     if any(len(np.unique(each, axis=0)) < len(each) for each in d):
         raise InvalidInput(
             f"two replicas of {m} neurons are the same", "they have one start", "a seed for each"
@@ -202,8 +221,22 @@ def _grid(
         estimates = [_held(estimated_error(run, one), times) for one in grids]
         return "coarse", estimate(np.max(estimates, axis=0))
     if own is not None:
+        _check_own(run, own)
         return "own", estimate(_distance(run, own, times))
     return "replicas", None
+
+
+def _check_own(run: xr.Dataset, own: xr.Dataset) -> None:
+    """Raise InvalidInput unless a flow starts from the cells of the run, but for the lightest."""
+    cells, masses = as_measure(run.isel(time=0))
+    start, weights = as_measure(own.isel(time=0))
+    apart = energy_distance(cells, masses, start, weights, periods(run))
+    if apart > SAME_START * float(np.linalg.norm(cells.std(axis=0))):
+        raise InvalidInput(
+            "own does not start from the density's cells",
+            f"its start is at the energy distance {apart:.2g}",
+            "pr.run(problem, pr.Cloud(*mf.as_measure(run.isel(time=0))), method, times)",
+        )
 
 
 def _time(
@@ -226,6 +259,10 @@ def _time(
                 "an error in time is the difference of two flows of one cloud",
                 "pr.run(problem, the same cloud, a finer method, times)",
             )
+        if twins[0].attrs["method"] == reference.attrs["method"]:
+            raise InvalidInput(
+                "the reference is of the flows' own method", "it shows no error", "a finer one"
+            )
         found["time_flows"] = _distance(twins[0], reference, times)
     return found
 
@@ -233,9 +270,10 @@ def _time(
 def _less(run: xr.Dataset, slower: xr.Dataset) -> float:
     """ratio^q − 1: by how much an error in time is less than what it adds to a slower run."""
     ratio = run.attrs["steps"] / slower.attrs["steps"]
-    if ratio < FEWER_STEPS:
+    names = [str(one.attrs["method"]).split("(")[0] for one in (run, slower)]
+    if ratio < FEWER_STEPS or names[0] != names[1]:
         raise InvalidInput(
-            f"the runs took {run.attrs['steps']} and {slower.attrs['steps']} steps",
+            f"{names[0]} took {run.attrs['steps']} steps, and {names[1]} {slower.attrs['steps']}",
             "a coarser run on the same cells is coarser in time",
             "the same method with a longer dt or a larger tolerance, or half the cells",
         )
@@ -265,13 +303,15 @@ def _largest_feature(problem: Problem, run: xr.Dataset) -> float:
     return float(factor * np.sqrt(np.max(blocks, axis=0) ** 2 @ p))
 
 
-def _needed(m: int, found: Mapping[str, Array], tolerance: float) -> Array:
-    """The width whose gap is the tolerance, by the sampling of the widest m, (3, T)."""
-    slope, low, high = found["slope"]
+def _exponent(slope: Array, low: Array, high: Array) -> Array:
+    """−1/2, or the observed exponent of sampling in m where its interval does not hold that."""
     observed = (low > -0.5) | (high < -0.5)  # no for a single width, where they are nan
-    exponent = np.where(observed, np.minimum(slope, SLOWEST), -0.5)
-    room = tolerance**2 - found["grid"][0] ** 2
+    return np.where(observed, np.minimum(slope, SLOWEST), -0.5)
+
+
+def _needed(m: int, sampling: Array, exponent: Array, room: Array) -> Array:
+    """The width whose sampling is √room, by that of m neurons, (3, T)."""
     target = np.sqrt(np.where(room > 0, room, 1))
     with np.errstate(over="ignore"):
-        needed = m * (target / found["sampling"][:, :, -1]) ** (1 / exponent)
+        needed = m * (target / sampling) ** (1 / exponent)
     return np.where((room > 0) & (needed < MOST_NEURONS), needed, np.inf)

@@ -86,6 +86,7 @@ def asked_of(plan: Plan) -> dict[str, str]:
         f"{scaled} standardised",
         "problem": repr(plan.problem),
         "penalty": repr(plan.problem.penalty),
+        **({"entropy": f"λ = {plan.problem.entropy:g}"} if plan.problem.entropy else {}),
         "neurons": f"({', '.join(plan.problem.coords)}), at first {plan.problem.initial!r}",
         "box": ", ".join(box),
         "cells": f"{' × '.join(map(str, grid.shape))} = {grid.cells:,}",

@@ -9,7 +9,7 @@ import xarray as xr
 import mfpde as mf
 import particle_ref as pr
 from mfpde.measures import as_measure, replicas
-from mfpde.measures.shares import Part
+from mfpde.measures.shares import SHARED, Part
 
 X = np.linspace(-2, 2, 9)
 LAW = mf.gaussian(mean=[0.3, 0.6], std=0.35)
@@ -127,7 +127,8 @@ def test_gaps_are_those_of_compare(run, flows):
 def test_sampling_is_what_the_central_limit_says(run, flows):
     """Within the interval of 8 replicas, at its lowest level; the gap's theory beside it."""
     theory = pr.fluctuations(PROBLEM, TIMES)
-    found = mf.budget(run, flows, fluctuations=theory).dataset
+    told = mf.budget(run, flows, fluctuations=theory, tolerance=1e-3)
+    found = told.dataset
     variance = (theory.variance.values / len(X)).sum(axis=1)
     exact = np.sqrt(variance[:, None] / found.width.values)
     np.testing.assert_allclose(found.central_limit, exact, rtol=1e-6)
@@ -135,6 +136,10 @@ def test_sampling_is_what_the_central_limit_says(run, flows):
     assert (found.central_limit < found.central_limit_high).all()
     assert (abs(np.log(found.sampling / exact)) < 1.2).all()
     assert (abs(found.slope + 0.5) < 0.35).all()
+    assert "in theory" in repr(told)
+    room = 1e-6 - found.grid.values**2
+    needed = np.where(room > 0, variance / np.where(room > 0, room, 1), np.inf)
+    np.testing.assert_allclose(found.width_needed, needed, rtol=1e-6)
 
 
 def test_a_planted_error_of_the_density_is_found_and_named(run, flows):
@@ -142,8 +147,8 @@ def test_a_planted_error_of_the_density_is_found_and_named(run, flows):
     wrong = mf.budget(moved_aside(run, 0.1), flows, tolerance=0.05)
     last = wrong.dataset.isel(time=-1)
     assert float(last.grid) == pytest.approx(0.1, rel=0.1)
-    assert wrong.dominant() == "grid"
-    assert "is grid" in wrong.sentence
+    assert wrong.dominant() == SHARED
+    assert f"is {SHARED}" in wrong.sentence
     assert np.isinf(last.width_needed)
     assert "the grid's part is larger" in wrong.sentence
     right = mf.budget(run, flows)
@@ -159,14 +164,14 @@ def test_a_truth_decides(run, flows):
     assert found.dominant() == "sampling"
     assert "sampling" in found.sentence
     assert "truncation" in found.parts()
-    assert "All replicas share" not in found.sentence
+    assert SHARED not in found.sentence
 
 
 def test_what_replicas_share_beyond_the_known_error_is_told(run, flows):
     """A density that claims to be exact, and is 0.3 away from all of its particles."""
     wrong = moved_aside(run, 0.3)
     told = mf.budget(wrong, flows, own=wrong).sentence
-    assert re.search(r"All replicas share 0\.\d+ \[.*more than that of the grid", told)
+    assert re.search(rf"Most of the gap .* is {SHARED}: 0\.\d+ \[.* their own steps", told)
 
 
 def test_what_overlaps_is_not_told_apart(run, flows):
@@ -227,12 +232,11 @@ def test_truncation_is_the_escaped_mass_times_the_largest_feature(run, flows):
 
 def test_nothing_is_invented(run, flows):
     found = mf.budget(run, flows)
-    assert set(found.parts()) == {"sampling", "grid"}
+    assert set(found.parts()) == {"sampling", SHARED}
     assert not {"time_density", "time_flows", "truncation", "width_needed"} & set(found.dataset)
     told = repr(found)
-    assert told.count("not known") == 2
-    assert "What all" not in found.sentence
-    assert 6 <= len(told.splitlines()) <= 7
+    assert told.count("not known") == 3
+    assert len(told.splitlines()) == 7
     single = mf.budget(run, flows[40], tolerance=0.01)
     assert np.isnan(single.dataset.slope).all()
     assert "slope" not in repr(single)
@@ -270,8 +274,25 @@ def test_what_makes_no_budget_is_refused(run, flows):
         mf.budget(run, flows, tolerance=0.0)
     with pytest.raises(mf.InvalidInput, match="steps"):
         mf.budget(run, flows, coarse=run)
+    cells = pr.Cloud(*mf.as_measure(run.isel(time=0)))
+    own = pr.run(PROBLEM, cells, pr.Descent(0.5), TIMES)
     with pytest.raises(mf.InvalidInput, match="same `times`"):
-        mf.budget(run, flows, own=flows[40][0].isel(time=[0, 1]))
+        mf.budget(run, flows, own=own.isel(time=[0, 1]))
+    with pytest.raises(mf.InvalidInput, match="does not start from the density's cells"):
+        mf.budget(run, flows, own=flows[40][0])
+    other = mf.two_layer(X, -3 * np.sin(1.5 * X), initial=LAW)
+    for wrong in ({"truth": pr.Truth(other, 1.0, 1e-6)}, {"problem": other}):
+        with pytest.raises(mf.InvalidInput, match="not one of this problem"):
+            mf.budget(run, flows, **wrong)
+    fewer = solved(48, mf.upwind()).assign_attrs(steps=1)
+    with pytest.raises(mf.InvalidInput, match="upwind"):
+        mf.budget(run, flows, coarse=fewer)
+    with pytest.raises(mf.InvalidInput, match="own method"):
+        mf.budget(run, flows, reference=flows[40][0])
+    broken = flows[40][0].copy(deep=True)
+    broken.prediction[-1, 0] = np.nan
+    with pytest.raises(mf.InvalidInput, match="not finite"):
+        mf.budget(run, [broken, *flows[40][1:]])
     theory = pr.fluctuations(mf.two_layer(X[:4], X[:4], initial=LAW), TIMES, tolerance=1e-3)
     with pytest.raises(mf.InvalidInput, match="samples"):
         mf.budget(run, flows, fluctuations=theory)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import mfpde as mf
 from mfpde.comparison import compare, order
 from mfpde.errors import InvalidInput
 from mfpde.measures import as_measure, drawn, energy, energy_distance, exact_w2, sliced_w2
@@ -216,6 +217,26 @@ def test_the_l1_of_densities_on_any_two_grids() -> None:
     assert "l1" not in compare(run, own_cells(run))
     with pytest.raises(InvalidInput, match="names for these runs"):
         compare(run, own_cells(run), only=("l1",))
+
+
+@pytest.mark.parametrize("cut", [0.25, 0.1, -1.3])
+def test_the_l1_around_a_circle_does_not_see_where_it_is_cut(cut: float) -> None:
+    law = mf.product(t=mf.uniform_box(0.1, 0.6))
+    problem = mf.Problem(
+        ("t",),
+        phi=lambda t: np.cos(2 * np.pi * t),
+        dphi=None,
+        loss=mf.square(np.array([0.0])),
+        initial=law,
+        domain={"t": mf.circle(1.0)},
+    )
+    one, other = (
+        mf.solve(
+            problem, mf.Grid(t=mf.periodic(low, low + 1, 60)), mf.upwind(), [0.0], progress=False
+        )
+        for low in (0.0, cut)
+    )
+    assert compare(one, other).l1.values[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_floors_are_those_of_iid_clouds() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+SHARED = "shared by all replicas"
 ESTIMATE = 2.0  # an estimate of Richardson's kind is taken to be right to this factor
 
 
@@ -48,9 +49,18 @@ class Budget:
     dataset: xr.Dataset
 
     def parts(self, time: int = -1) -> dict[str, Part]:
-        """The known parts at a stored time, sampling that of the widest networks."""
+        """The known parts at a stored time, sampling that of the widest networks.
+
+        What all replicas share is a part where it is all that is known of the density's error, or
+        more than what is.
+        """
         last = self.dataset.isel(time=time, width=-1)
-        found = {name: part_at(last, name) for name in ("sampling", "grid")}
+        grid, shared = part_at(last, "grid"), part_at(last, "shared")
+        found = {"sampling": part_at(last, "sampling")}
+        if last.attrs["grid_from"] != "replicas":
+            found["grid"] = grid
+        if last.attrs["grid_from"] == "replicas" or shared.low > grid.high:
+            found[SHARED] = shared
         steps = [Part(*estimate(np.array(v)).tolist()) for v in _values(last, "time_density")]
         steps += [Part(v, v, v) for v in _values(last, "time_flows")]
         if steps:
@@ -78,18 +88,25 @@ class Budget:
             near = _listed([other for other, part in ranked if part.high >= largest.low])
             each = _listed([f"{other} {told(part)}" for other, part in ranked])
             first = f"In {gap} ({size}), {near} cannot be told apart: {each}."
-        return " ".join([first, *self._unexplained(), *self._needed()])
+        return " ".join([first, *self._shared(parts), *self._limit(), *self._needed()])
 
-    def _unexplained(self) -> list[str]:
-        """That replicas share more than the density's known error, where they do."""
-        last = self.dataset.isel(time=-1)
-        both = part_at(last, "shared")
-        if both.low <= float(last["grid_high"]):
+    def _shared(self, parts: Mapping[str, Part]) -> list[str]:
+        """What it may be that all replicas share, where no more is known."""
+        if SHARED not in parts or parts[SHARED].low == 0:
             return []
         return [
-            f"All replicas share {told(both)}, more than that of the grid: errors of their own "
-            "steps in time, a shift of their mean like 1/m, or one of the grid that is not seen."
+            f"What is {SHARED} are errors of their own steps in time, a shift of their mean like "
+            "1/m, or errors of the density that are not known otherwise."
         ]
+
+    def _limit(self) -> list[str]:
+        """That theory disagrees with the replicas, where it does."""
+        last = self.dataset.isel(time=-1, width=-1)
+        for theory in _values(last, "central_limit"):
+            seen = part_at(last, "sampling")
+            if not seen.low <= theory <= seen.high:
+                return [f"The central limit says {_short(theory)} of sampling: more replicas tell."]
+        return []
 
     def _needed(self) -> list[str]:
         """How many neurons follow the density to the tolerance, in words."""
@@ -116,9 +133,15 @@ class Budget:
         ]
         slope = f"; slope {told(part_at(last, 'slope'))}" if len(widths) > 1 else ""
         known = {name: told(part) for name, part in parts.items()}
-        lines = {
-            "sampling": "; ".join(widths) + slope,
-            "grid": f"{known['grid']} {FOUND_BY[last.attrs['grid_from']]}",
+        lines = {"sampling": "; ".join(widths) + slope}
+        if "central_limit" in last:
+            theory = zip(last.width.values, last.central_limit.values, strict=True)
+            lines["in theory"] = "; ".join(f"m = {_count(m)}: {_short(v)}" for m, v in theory)
+        lines |= {
+            "grid": f"{known['grid']} {FOUND_BY[last.attrs['grid_from']]}"
+            if "grid" in known
+            else "not known: no truth, no coarser run, no flow of its own cells",
+            "shared": known.get(SHARED, "no more than that"),
             "time": known.get("time", "not known: no run with longer steps, no finer flow"),
             "truncation": known.get("truncation", "not known without the problem")
             + f"; escaped mass {_short(last.escaped)}",
@@ -131,7 +154,6 @@ FOUND_BY = {
     "truth": "(by the truth; with time steps and box)",
     "coarse": "(by a coarser run)",
     "own": "(its own cells as particles; with time steps and box, without placing the start)",
-    "replicas": "(what all replicas share; with time steps and box)",
 }
 
 

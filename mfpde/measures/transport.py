@@ -127,7 +127,7 @@ def flat(
         min over plans pi <= (x, y) of  int |u - v| d pi + radius (|x - pi_1| + |y - pi_2|)
         = sup of int h d(x - y) over |h| <= radius and Lip h <= 1,
 
-    so that mass travels at most 2 radius, and the distance to nothing is radius times the mass
+    so that mass travels at most 2 radius, and mass that is too much costs radius
     (Piccoli & Rossi, Arch. Ration. Mech. Anal. 211 (2014) 335, with p = 1; Hanin, Proc. AMS 115
     (1992) 345). It is exact transport with one more point on either side, a bank at distance
     ``radius`` from all others.

@@ -12,6 +12,7 @@ from mfpde.arguments import numbers, shown
 from mfpde.errors import InvalidInput
 from mfpde.grids import Axis, Grid
 from mfpde.measures import coordinates
+from mfpde.measures.belonging import check_solved
 from mfpde.measures.measure import check_dataset
 from mfpde.optimality.homogeneous import only_output_weights, reduced, sphere_of
 from mfpde.optimality.sets import (
@@ -82,7 +83,8 @@ def certificate(
     Sources: Chizat & Bach, arXiv:1805.09545, Proposition 3.1; Nitanda, Wu & Suzuki,
     arXiv:2201.10469, for λ > 0.
     """
-    check_same(problem, run)
+    check_solved(problem, run)
+    check_dataset(run, ["energy"])
     neurons = chosen(problem, run, over)
     moments = run if "time" in run.dims else run.expand_dims("time")
     bounds = [neurons.bound(moments.isel(time=k)) for k in range(moments.sizes["time"])]
@@ -118,26 +120,6 @@ def summary(found: xr.Dataset) -> str:
     if gap == np.inf:
         return f"no finite gap: {found.attrs['reason']}"
     return f"F = {value:.6g} is within {gap:.2g} of the least over {found.attrs['over']}"
-
-
-def check_same(problem: Problem | KernelProblem, run: xr.Dataset) -> None:
-    """Raise InvalidInput unless the run is one of this problem, as far as can be seen."""
-    if not isinstance(problem, Problem | KernelProblem):
-        raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
-    check_dataset(run, ("prediction", "risk", "energy"))
-    differs = ""
-    if coordinates(run) != problem.coords:
-        differs = f"it has coordinates {coordinates(run)}, and the problem {problem.coords}"
-    elif run.attrs.get("entropy", problem.entropy) != problem.entropy:
-        differs = f"it has entropy {run.attrs['entropy']}, and the problem {problem.entropy}"
-    elif run.sizes["sample"] != len(problem.y):
-        differs = f"it has {run.sizes['sample']} samples, and the problem {len(problem.y)}"
-    elif isinstance(problem, Problem):
-        risks = [problem.loss.risk(f) for f in np.atleast_2d(run.prediction.values)]
-        if not np.allclose(risks, np.atleast_1d(run.risk.values), rtol=1e-9, atol=1e-12):
-            differs = "its predictions have another risk by the problem's loss and targets"
-    if differs:
-        raise InvalidInput("the run is not one of this problem", differs, "a run of this problem")
 
 
 def chosen(problem: Problem | KernelProblem, run: xr.Dataset, over: object) -> NeuronSet:

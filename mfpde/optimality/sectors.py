@@ -85,9 +85,12 @@ def sectors(fan: Fan, charge: Array) -> tuple[Array, Array]:
     angles = np.mod(np.concatenate([outward - np.pi / 2, outward + np.pi / 2]), 2 * np.pi)
     order = np.argsort(angles, kind="stable")
     angles = angles[order]
-    before = (angles[-1] + angles[0]) / 2 - np.pi  # inside the sector that ends at the first angle
-    start = np.where(x @ circle(before) > 0, fan.right, fan.left) * c @ x
-    return angles, start + np.cumsum(np.concatenate([jump, -jump])[order], axis=0)
+    steps = np.cumsum(np.concatenate([jump, -jump])[order], axis=0)
+    widths = np.diff(angles, append=angles[0] + 2 * np.pi)
+    widest = int(np.argmax(widths))  # in the middle of it rounding changes no sign
+    middle = circle(angles[widest] + widths[widest] / 2)
+    known = np.where(x @ middle > 0, fan.right, fan.left) * c @ x
+    return angles, known + steps - steps[widest]
 
 
 def candidates(fan: Fan, charge: Array) -> tuple[Array, Array]:

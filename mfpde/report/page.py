@@ -135,11 +135,12 @@ CAPTIONS = {
     "against the density's own cells moved as particles (drawn a little to the right).",
     "distances": "Distances between the measures at the last time: particles to the density, with "
     "bars over seeds; squares are the mean for iid clouds drawn from the density itself, which "
-    "sampling alone would give (drawn a little to the right).",
+    "sampling and the size of cells alone would give (drawn a little to the right).",
     "budget": "What the gap is made of, with 5-95 % intervals. Left: against the number of "
     "particles at the last time, with the gaps of single runs in grey. Sampling is what differs "
     "from seed to seed (drawn a little to the right); the grid's part is what moving mass on it "
-    "costs, by the density's own cells, taken to be right to a factor of 2 (hatched); the star is "
+    "costs, by the density's own cells, taken to be right to a factor of 2 (hatched), or what all "
+    "replicas share where particles are noisy; the star is "
     "a network that would do. Right: sampling of the widest networks and the grid, against time.",
 }
 ALTS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from mfpde.measures.shares import Budget, part_at, told
+from mfpde.measures.shares import SHARED, Budget, part_at, told
 from mfpde.report.figures import ASIDE, sheet, styled
 from mfpde.report.findings import without_nan
 
@@ -29,7 +29,8 @@ def table(budget: Budget) -> tuple[list[str], list[list[str]]]:
     rows = [["gap", *by_width("gap"), ""], ["sampling", *by_width("sampling"), ""]]
     rows += [
         [name, *nothing, of_density.get(name, "not known")]
-        for name in ("grid", "time", "truncation")
+        for name in ("grid", SHARED, "time", "truncation")
+        if name != SHARED or name in parts
     ]
     tolerance = f"particles for {last.attrs['tolerance']:.2g}"
     rows += [[tolerance, *nothing, budget.needed() or "no number is enough"]]

@@ -120,7 +120,14 @@ class Conic:
             return np.column_stack([growth, turn])
 
         require_finite(rate(now, state), f"at t = {now:g}")
-        (state,) = integrate(rate, state, [now, end], self.rtol)
+        try:
+            (state,) = integrate(rate, state, [now, end], self.rtol)
+        except NumericalStop as stop:
+            raise NumericalStop(
+                f"the cone's flow cannot be followed from t = {now:g} to {end:g}",
+                "Runge-Kutta steps became ever shorter: particles meet or slide along kinks",
+                'steps of a fixed length, Conic(dt=0.1), or Descent(dt, kinks="slide")',
+            ) from stop
         return np.column_stack([state[:, 0], polar(state[:, 1:])[1]])
 
     def _rates(self, force: Force, weight: Array, state: Array) -> tuple[Array, Array]:

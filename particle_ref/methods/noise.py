@@ -13,8 +13,9 @@ from particle_ref.errors import InvalidInput
 Seed: TypeAlias = int | tuple[int, ...]
 State: TypeAlias = dict[str, Any]  # of a generator: words, whole numbers and dicts of them
 
-BESIDE_CLOUDS = 1  # keys of streams begin with it; those of clouds of the same seed have no key
-LARGEST = 2**128 - 1
+KEY = (1,)  # of all streams; those of clouds of the same seed have none
+WORDS = 4  # of 32 bits each, that every number of a seed fills: so no two seeds are spelled alike
+LARGEST = 2 ** (32 * WORDS) - 1
 
 
 def stream(seed: Seed, state: State | None = None) -> np.random.Generator:
@@ -34,9 +35,8 @@ def stream(seed: Seed, state: State | None = None) -> np.random.Generator:
             "random numbers begin at a seed, so that a run can be repeated",
             "a whole number ≥ 0, or a tuple of them",
         )
-    study, *replica = (int(number) for number in numbers)
-    sequence = np.random.SeedSequence(study, spawn_key=(BESIDE_CLOUDS, *replica))
-    rng = np.random.Generator(np.random.PCG64(sequence))
+    words = [int(number) >> 32 * k & 0xFFFFFFFF for number in numbers for k in range(WORDS)]
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(words, spawn_key=KEY)))
     if state is not None:
         rng.bit_generator.state = state
     return rng

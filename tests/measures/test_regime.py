@@ -209,8 +209,10 @@ def test_refusals():
     flow = pr.run(problem, pr.sample(problem, 8, seed=0), pr.Descent(0.1), [0, 0.5])
     with pytest.raises(mf.InvalidInput, match="later time"):
         mf.regime(flow.isel(time=[0]))
-    with pytest.raises(mf.InvalidInput, match="not one of"):
-        mf.regime(flow, linear(1.0))
+    others = (linear(1.0), mf.two_layer(X, Y, mf.sigmoid), mf.two_layer(2 * X, Y))
+    for wrong in others:
+        with pytest.raises(mf.InvalidInput, match="not one of"):
+            mf.regime(flow, wrong)
     other = mf.two_layer(X, Y, activation=mf.Activation(np.tanh, lambda z: 1 / np.cosh(z) ** 2))
     unnamed = pr.run(other, pr.sample(other, 8, seed=0), pr.Descent(0.1), [0, 0.5])
     for run in (unnamed, flow.assign_attrs(geometry_w1="circle")):

@@ -406,12 +406,15 @@ def test_with_entropy_only_cells():
 
 def test_runs_of_other_problems_are_refused():
     problem = relu_network(penalty=mf.ridge(0.02))
-    flow = flow_of(problem, random_clouds(problem, 2))
+    flow = pr.run(problem, pr.sample(problem, 3, seed=0), pr.Descent(0.1), [0, 0.5])
     others = {
         "coordinates": mf.two_layer(X, Y),
         "samples": mf.two_layer(X[1:], Y[1:], bias=True),
         "another risk": relu_network(penalty=mf.ridge(0.02), loss=mf.huber(0.2)),
-        "has entropy": relu_network(penalty=mf.ridge(0.02), entropy=0.1),
+        "its penalty": relu_network(penalty=mf.ridge(0.1)),
+        "its problem": mf.two_layer(X, Y, mf.leaky_relu, penalty=mf.ridge(0.02), bias=True),
+        "other x": mf.two_layer(2 * X, Y, mf.relu, penalty=mf.ridge(0.02), bias=True),
+        "its entropy": relu_network(penalty=mf.ridge(0.02), entropy=0.1),
     }
     for message, other in others.items():
         with pytest.raises(mf.InvalidInput, match=message):

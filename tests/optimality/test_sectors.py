@@ -143,3 +143,19 @@ def test_climbing_never_falls():
         assert best >= abs(fan(w[None])[0] @ c)
         assert abs(fan(peak[None])[0] @ c) == pytest.approx(best, abs=1e-13)
         assert np.linalg.norm(peak) == pytest.approx(1, abs=1e-13)
+
+
+@every_side
+@pytest.mark.parametrize("n", [4, 8, 12, 20])
+@pytest.mark.parametrize("turn", [0.0, np.pi / 2, np.pi, 1e-16, -1e-16])
+def test_inputs_evenly_on_the_circle(sides, n, turn):
+    """Angles that are the same but for rounding, at 0 and all around, against points in between.
+
+    On a cell of half width h the largest |g| is at most L h above that of its middle.
+    """
+    fan = Fan(circle(2 * np.pi * np.arange(n) / n + turn), *sides)
+    w = circle(2 * np.pi * (np.arange(4000) + 0.5) / 4000)
+    for charge in np.random.default_rng(n).normal(size=(40, n)):
+        found, dense = supremum(fan, charge), np.abs(fan(w) @ charge).max()
+        assert dense <= found.upper <= dense + fan.lipschitz(charge) * np.pi / 4000
+        assert found.value == pytest.approx(found.upper, rel=1e-12, abs=1e-12)

@@ -389,3 +389,10 @@ def test_kernel_problems_have_noise_too(toy, noisy):
     kernel = replace(toy.as_kernel(noisy), entropy=noisy.entropy)
     flows = [pr.run(p, START, pr.Langevin(0.25, 4), [1.0]) for p in (noisy, kernel)]
     np.testing.assert_allclose(flows[0].position, flows[1].position, atol=1e-12)
+
+
+def test_no_two_seeds_are_spelled_alike():
+    """Also where their numbers are longer than a word."""
+    seeds = [(5, 2**32), (5, 0, 1), (5,), (5, 0), (2**32, 5), (0, 1, 5), (2**100, 3), 5 + 2**32]
+    drawn = {stream(seed).integers(2**63) for seed in seeds}
+    assert len(drawn) == len(seeds)

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import mfpde as mf
 from mfpde.problems.activations import ACTIVATIONS, LEAK, Activation, heaviside, leaky_relu, relu
 
 DEFINITIONS = {
@@ -101,3 +102,11 @@ def test_between_kinks_the_slope_is_constant(sigma):
 def test_users_activation_has_only_what_it_is_given():
     user = Activation(np.sin)
     assert (user.slope, user.curvature, repr(user)) == (None, None, "user")
+
+
+def test_kinks_of_a_curved_activation_are_refused():
+    """Bounds and exact steps take σ to be linear between kinks."""
+    squared = mf.Activation(lambda z: np.maximum(z, 0) ** 2, kinks=(0.0,))
+    with pytest.raises(mf.InvalidInput, match="curved between"):
+        mf.two_layer([1.0, 2.0], [1.0, 0.0], activation=squared)
+    mf.two_layer([1.0, 2.0], [1.0, 0.0], activation=mf.Activation(np.abs, kinks=(0.0,)))
