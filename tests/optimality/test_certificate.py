@@ -410,7 +410,7 @@ def test_runs_of_other_problems_are_refused():
     others = {
         "coordinates": mf.two_layer(X, Y),
         "samples": mf.two_layer(X[1:], Y[1:], bias=True),
-        "another risk": relu_network(penalty=mf.ridge(0.02), loss=mf.huber(0.2)),
+        "its problem is": relu_network(penalty=mf.ridge(0.02), loss=mf.huber(0.2)),
         "its penalty": relu_network(penalty=mf.ridge(0.1)),
         "its problem": mf.two_layer(X, Y, mf.leaky_relu, penalty=mf.ridge(0.02), bias=True),
         "other x": mf.two_layer(2 * X, Y, mf.relu, penalty=mf.ridge(0.02), bias=True),
@@ -419,6 +419,8 @@ def test_runs_of_other_problems_are_refused():
     for message, other in others.items():
         with pytest.raises(mf.InvalidInput, match=message):
             mf.certificate(other, flow)
+    with pytest.raises(mf.InvalidInput, match="another risk"):
+        mf.certificate(problem, flow.assign(prediction=flow.prediction + 0.1))
     with pytest.raises(mf.InvalidInput, match="is not a problem"):
         mf.certificate("problem", flow)
     with pytest.raises(mf.InvalidInput, match="not a run"):
