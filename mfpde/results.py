@@ -16,15 +16,26 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mfpde.errors import AlreadyExists, InvalidInput, Stopped
-from mfpde.loop.files import TEMPORARY, damaged, digest, locked, make_all, replace, sealed, unsealed
+from mfpde.loop.files import (
+    TEMPORARY,
+    at_once,
+    damaged,
+    digest,
+    force_path,
+    locked,
+    make_all,
+    replace,
+    sealed,
+    unsealed,
+)
 from mfpde.loop.identity import differences
+from mfpde.loop.place import LOCK
 from mfpde.loop.reading import DONE, MANIFEST
-from mfpde.loop.store import LOCK
 
 PLAN, CHOSEN, DENSITY = "plan.json", "chosen.json", "density"
 ROOM = "results" + TEMPORARY
@@ -57,8 +68,7 @@ def is_finished(folder: Path, plan: Mapping[str, Any]) -> bool:
         return False
     if not (folder / PLAN).is_file():
         just_begun = {LOCK, PLAN + TEMPORARY}  # by a process that came no further
-        inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if not inside or inside - just_begun:
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} - just_begun:
             fix = "another --out, or move it"
             raise AlreadyExists(f"{folder} exists", "a result is never overwritten", fix)
         return False
@@ -91,16 +101,19 @@ def opened(folder: Path, plan: Mapping[str, Any]) -> Iterator[None]:
             raise
         except Exception:
             if missing and not (folder / DENSITY / MANIFEST).exists():
-                shutil.rmtree(folder)
-                for path in missing[1:]:
-                    path.rmdir()
+                clear(folder)
+                for name in (DENSITY, CHOSEN, PLAN, LOCK):
+                    removed(folder / name)
+                with suppress(OSError):  # something else is there by now, and stays
+                    for path in missing:
+                        path.rmdir()
             raise
 
 
 def clear(folder: Path) -> None:
     """Remove what a crash left behind."""
-    for path in folder.glob(f"*{TEMPORARY}"):
-        removed(path)
+    for name in (ROOM, DROPPED, *(name + TEMPORARY for name in (PLAN, CHOSEN, DONE))):
+        removed(folder / name)
 
 
 def removed(path: Path) -> None:
@@ -136,10 +149,12 @@ def room(folder: Path) -> Iterator[Path]:
         removed(beside)
         raise
     names = [path.relative_to(beside).as_posix() for path in files_below(beside)]
+    at_once(force_path, list(beside.rglob("*")))  # contents, and names in folders
     for path in sorted(beside.iterdir()):
         removed(folder / path.name)  # of one who came no further
         path.rename(folder / path.name)
     beside.rmdir()
+    force_path(folder)
     hashes = {name: digest((folder / name).read_bytes()) for name in names}
     replace(folder / DONE, sealed({"files": hashes}))
 

@@ -6,7 +6,9 @@ On the command line this module is loaded before all others: what they import ta
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 RESUMABLE = 75  # exit code when the time is over
+MODULE = re.compile(r"-[a-zA-Z]*?m(?P<name>.*)")  # -m, alone or behind options without a value
 QUIT = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -110,9 +113,14 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
 def is_command() -> bool:
     """Whether this process was started as ``mfpde …`` or ``python -m mfpde …``."""
-    words = sys.orig_argv
-    as_module = sys.argv[0] == "-m" and words[words.index("-m") + 1] == "mfpde"
-    return as_module or os.path.basename(sys.argv[0]) == "mfpde"
+    program = sys.argv[0] if sys.argv else ""
+    if program != "-m":
+        return os.path.basename(program) == "mfpde"
+    for word, following in itertools.pairwise([*sys.orig_argv, ""]):
+        found = MODULE.fullmatch(word)
+        if found:
+            return (found["name"] or following) == "mfpde"
+    return False
 
 
 if is_command():

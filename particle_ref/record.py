@@ -13,10 +13,15 @@ from particle_ref.cloud import Cloud
 from particle_ref.errors import NumericalStop
 from particle_ref.force import Force
 from particle_ref.methods.method import Memory, Method
-from particle_ref.problem import Array, Problem
+from particle_ref.problem import Array, KernelProblem, Loss, Problem
 from particle_ref.spaces import Space
 
 LONGEST_NAME = 300
+
+# Where a problem's functions are asked, to tell it from others.
+SEED = 20180525
+PLACES, TRIALS = 1000, 64  # neurons, and predictions
+WIDER, REACH = 2.0, 3.0  # than the cloud, and than the targets
 
 Row = dict[str, Any]
 Column: TypeAlias = tuple[tuple[str, ...], Any]  # dimensions and values of a variable
@@ -173,11 +178,14 @@ def _measured(method: Method, problem: Problem) -> tuple[str, ...]:
 def identity(
     problem: Problem, space: Space, method: Method, start: Cloud, force: Force
 ) -> dict[str, Any]:
-    """What is run, by named parts; functions by what they give at the start and nearer to 0."""
-    places = start.position, space.wrap(space.project(0.5 * start.position))
+    """What is run, by named parts; functions by random sums of what they give round the start."""
+    u, s = places(space, start), np.random.RandomState(SEED)  # whose stream never changes
     with np.errstate(all="ignore"):
-        responses = [force(u, start.weight) for u in places]
-        penalties = [float(start.weight @ problem.penalty.value(u)) for u in places]
+        response = force(u, s.uniform(-1, 1, len(u)) / len(u))
+        penalty = random_sum(problem.penalty.value(u))
+    shown = [random_sum(response.prediction), response.risk]
+    losses = [] if isinstance(problem, KernelProblem) else slopes(problem.loss, problem.y)
+    at = start.position
     return {
         "problem": named(problem),
         "coords": space.coords,
@@ -186,15 +194,37 @@ def identity(
         "y": np.asarray(problem.y, dtype=float),
         "weights": np.asarray(problem.weights, dtype=float),
         "entropy": float(problem.entropy),
-        "penalty": [named(problem.penalty), penalties],
+        "penalty": [named(problem.penalty), {"at": at, "values": [penalty]}],
         "method": repr(method),
         "start": start.position,
         "start's weights": start.weight,
-        "loss at the start": [r.risk for r in responses],
-        "prediction at the start": [v for r in responses for v in r.prediction.tolist()],
-        "force at the start": [v for r in responses for v in (start.weight @ r.gradient).tolist()],
+        "loss": {"at": problem.y, "values": losses},
+        "prediction and risk": {"at": at, "values": shown},
+        "force": {"at": at, "values": [random_sum(response.gradient)]},
         **(method.identity() if hasattr(method, "identity") else {}),
     }
+
+
+def places(space: Space, start: Cloud) -> Array:
+    """Where functions are asked: the start, and points all over a wider box around it."""
+    low, high = start.position.min(axis=0), start.position.max(axis=0)
+    half = WIDER * (0.5 * (high - low) + 1)
+    u = np.random.RandomState(SEED).uniform(-1, 1, (PLACES, len(low)))
+    around = space.wrap(space.project(0.5 * (low + high) + half * u))
+    return np.concatenate([start.position, around])
+
+
+def slopes(loss: Loss, y: Array) -> list[float]:
+    """The loss's slope at predictions on both sides of the targets, summed over samples."""
+    reach = REACH * (np.abs(y).max() or 1.0)
+    f = y + reach * np.random.RandomState(SEED).uniform(-1, 1, (TRIALS, len(y)))
+    with np.errstate(all="ignore"):
+        return [random_sum(loss.slope(g)) for g in f]
+
+
+def random_sum(values: Array) -> float:
+    """The sum with fixed random weights, which a change in any one value changes."""
+    return float(np.random.RandomState(SEED + 1).uniform(-1, 1, np.size(values)) @ np.ravel(values))
 
 
 def named(thing: object) -> str:

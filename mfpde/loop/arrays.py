@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from mfpde.errors import InvalidInput
+from mfpde.loop.trust import NUMBERS
 
 Row = Mapping[str, Any]
 
@@ -93,6 +96,43 @@ def alike(template: xr.Dataset) -> dict[str, str]:
     return found
 
 
+def check_kinds(run: xr.Dataset) -> None:
+    """Raise InvalidInput unless every variable comes back from its files as it is."""
+    first = run.drop_encoding().isel(time=slice(1), missing_dims="ignore")
+    for name, v in first.variables.items():
+        trouble = unkept(name, v)
+        if trouble:
+            raise InvalidInput(
+                f"the variable {name!r} {trouble}",
+                "a run holds numbers over (time, …), and numbers and words that do not change",
+                "run.drop_vars(…), or numbers in its place",
+            )
+
+
+def unkept(name: object, v: xr.Variable) -> str:
+    """Why a variable cannot be stored as it is; empty where it can."""
+    if not isinstance(name, str) or "/" in name or name.startswith("."):
+        return "has no name of a folder"
+    if "time" in v.dims[1:]:
+        return f"has the dimensions {v.dims}"
+    words = v.dtype.kind == "U" or (v.dtype == object and {type(w) for w in v.values.flat} <= {str})
+    numbers = v.dtype.name in NUMBERS and v.dtype.isnative
+    if not numbers and not (words and "time" not in v.dims):
+        return f"holds {v.dtype}"
+    return f"has attributes that are read as an encoding: {list(v.attrs)}" if is_code(v) else ""
+
+
+def is_code(v: xr.Variable) -> bool:
+    """Whether xarray would read the attributes as those of something else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read = xr.decode_cf(xr.Dataset({"v": v.to_base_variable()})).variables["v"]
+    except (ValueError, Warning):
+        return True
+    return read.dtype != v.dtype or set(read.attrs) != set(v.attrs)
+
+
 def files_of(dataset: xr.Dataset) -> dict[str, bytes]:
     """A dataset as zarr, by the names of files."""
     from zarr.storage import MemoryStore  # late, in this file alone: zarr takes long to load
@@ -138,10 +178,17 @@ def spelled(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.drop_encoding().assign_coords(words)
 
 
-def opened(path: Path, count: int) -> xr.Dataset:
-    """The first ``count`` snapshots; numbers are read when they are asked for."""
+def opened(path: Path, count: int, names: Collection[str]) -> xr.Dataset:
+    """The first ``count`` snapshots; numbers are read when they are asked for.
+
+    Args:
+        path, count: where, and how many.
+        names: files whose loss is an error; any other that is missing holds fill values.
+    """
+    from mfpde.loop.whole import Whole  # late, as above
+
     with quietly():
-        run = xr.open_zarr(path, chunks=None, consolidated=True)
+        run = xr.open_zarr(Whole(path, names), chunks=None, consolidated=True)
     words = [c for c in run.coords if run[c].dtype.kind in "OT"]
     run = run.assign_coords({c: run[c].copy(data=np.array(run[c].values.tolist())) for c in words})
     return run.isel(time=slice(count)) if "time" in run.dims else run

@@ -57,13 +57,16 @@ def make(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
 
 
-def force_names(folder: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def force_path(path: Path) -> None:
+    """Wait until the content of a file that was closed, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         force(descriptor)
     finally:
         os.close(descriptor)
+
+
+force_names = force_path  # said of folders
 
 
 def at_once(work: Callable[[Item], None], items: Collection[Item]) -> None:

@@ -118,13 +118,13 @@ def verify_file(path: str, allowed: tuple[str, ...]) -> None:
     """Raise StorageError unless the file has one of the hashes, given by their beginnings."""
     data = content(path)
     if data is None:
-        raise damaged(Path(path), "it is missing, or a link")
+        raise damaged(Path(path), "it is missing, or no file")
     if not digest(data).startswith(allowed):
         raise damaged(Path(path))
 
 
 def content(path: str) -> bytes | None:
-    """What a file holds; None where there is none, or a link."""
+    """What a file holds; None where there is none, or a link or a folder."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -133,5 +133,8 @@ def content(path: str) -> bytes | None:
         if os.path.islink(path):
             return None
         raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
     with open(descriptor, "rb", buffering=0) as file:
-        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        return file.read()

@@ -8,15 +8,17 @@ from pathlib import Path
 import xarray as xr
 
 from mfpde.arguments import shown
-from mfpde.errors import InvalidInput
+from mfpde.errors import InvalidInput, StorageError
 from mfpde.loop.arrays import opened
 from mfpde.loop.files import damaged, reported, unsealed
 from mfpde.loop.ledger import NAME as COMMIT
-from mfpde.loop.ledger import Ledger
+from mfpde.loop.ledger import Ledger, content
 from mfpde.loop.trust import check_metadata, check_names
 
 MANIFEST, DATA, DONE = "manifest.json", "out.zarr", "DONE"
+WHOLE = {"kept": "as a whole"}  # identity of a run that is no run before it is done
 LONGEST_NAME = 200  # bytes of a folder's name
+MOST_CHANGES = 5  # by a writer, that a reader tries again after
 
 
 def folder_of(path: object) -> Path:
@@ -42,6 +44,23 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         StorageError: when a file of it changed or went, or is none that a run holds; it is named.
     """
     folder = folder_of(path)
+    for _ in range(MOST_CHANGES):
+        before = marks(folder)
+        try:
+            return read(folder)
+        except StorageError:
+            if marks(folder) == before:
+                raise
+    return read(folder)
+
+
+def marks(folder: Path) -> list[bytes | None]:
+    """What changes whenever a writer takes something back, or adds to it."""
+    return [content(f"{folder}/{name}") for name in (COMMIT, DONE)]
+
+
+def read(folder: Path) -> xr.Dataset:
+    """The same, unless a writer changes the files meanwhile."""
     for part in (MANIFEST, DATA, COMMIT):
         if not (folder / part).exists():
             if (folder / DONE).exists():
@@ -53,12 +72,19 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
                 f"one of its folders: {', '.join(inside)}" if inside else "the folder of to=…",
             )
     with reported(folder, "permission to read it"):
-        unsealed(folder / MANIFEST)
+        manifest = unsealed(folder / MANIFEST)
+        if manifest["identity"] == WHOLE and not (folder / DONE).exists():
+            raise InvalidInput(
+                f"{folder} holds the beginning of a run",
+                "it was to be written as a whole, and was not",
+                "write it again",
+            )
         ledger = Ledger.read(folder)
         count = len(ledger.snapshots)
         if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
             raise damaged(folder / DONE)
-        check_names(folder, [name for name, _ in ledger.named()])
+        names = [name for name, _ in ledger.named()]
+        check_names(folder, names)
         ledger.verify(folder / DATA)
         check_metadata(folder / DATA)
-        return opened(folder / DATA, count)
+        return opened(folder / DATA, count, names)

@@ -16,7 +16,7 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import State
 from mfpde.methods.step import Method
-from mfpde.problems.problem import RECORDED
+from mfpde.problems.problem import RECORDED, Array
 from mfpde.version import __version__
 
 Keep = Literal["density", "marginals", "last"]
@@ -50,9 +50,13 @@ class Recorder:
             row["rho"] = state.rho
         if self.keep == "marginals":
             row |= self.marginals(state)
-        for name, observer in self.watch.items():
-            row[name] = observed(name, observer(self.snapshot(state)))
-        return row
+        return row | (self.watched(self.snapshot(state)) if self.watch else {})
+
+    def watched(self, snapshot: xr.Dataset) -> dict[str, float]:
+        """What every observer says of an instant; each sees its own copy."""
+        return {
+            name: observed(name, observer(snapshot.copy())) for name, observer in self.watch.items()
+        }
 
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """The variables of a row, with their dimensions."""
@@ -111,9 +115,17 @@ class Recorder:
 
     def snapshot(self, state: State) -> xr.Dataset:
         """One instant as an observer sees it."""
-        rho = (self.flow.grid.coords, state.rho)
-        shown = {"rho": rho, "prediction": ("sample", state.field.prediction)}
-        numbers = {k: v for k, v in self.scalars(state).items() if np.ndim(v) == 0}
+        return self.seen(state.rho, state.field.prediction, self.scalars(state))
+
+    def restored(self, last: xr.Dataset, rho: Array) -> xr.Dataset:
+        """The same from a run: its last snapshot, whose density is given."""
+        scalars = {name: float(last[name]) for name in ("time", *SCALARS)}
+        return self.seen(rho, last.prediction.values, scalars)
+
+    def seen(self, rho: Array, prediction: Array, scalars: Mapping[str, Any]) -> xr.Dataset:
+        """One instant, from its numbers."""
+        shown = {"rho": (self.flow.grid.coords, rho), "prediction": ("sample", prediction)}
+        numbers = {k: v for k, v in scalars.items() if np.ndim(v) == 0}
         data = shown | numbers | self.edges()
         return xr.Dataset(data, coords=self.coordinates(), attrs=self.provenance())
 

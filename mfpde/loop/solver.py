@@ -23,7 +23,7 @@ from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
 from mfpde.loop.choice import chosen_for
 from mfpde.loop.forecast import check_disk, check_memory, forecast
-from mfpde.loop.identity import identity
+from mfpde.loop.identity import check_watched, identity
 from mfpde.loop.progress import Progress, chosen, silent, within
 from mfpde.loop.record import Keep, Pages, Recorder, Watch
 from mfpde.loop.stepping import Loop
@@ -168,8 +168,10 @@ def followed(
     with ExitStack() as held:
         book: Pages | Book = Pages(template)
         if to is not None:
-            parts = identity(problem, grid, method, keep, escaped_tolerance)
-            book = held.enter_context(to.opened(parts, template, instants))
+            parts = identity(flow, method, keep, escaped_tolerance)
+            book = kept = held.enter_context(to.opened(parts, template, instants))
+            if watch and kept.count:
+                check_watched(recorder, kept.run(), kept.state)
         if book.finished:
             return book.run()
         if book.state is not None:

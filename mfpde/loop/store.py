@@ -20,11 +20,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ from numpy.typing import ArrayLike
 
 from mfpde.errors import AlreadyExists, InvalidInput, StorageError
 from mfpde.loop import checkpoint
-from mfpde.loop.arrays import Arrays, Row, quietly, spelled
+from mfpde.loop.arrays import ROOT, Arrays, Row, check_kinds, quietly, spelled
 from mfpde.loop.checkpoint import State
 from mfpde.loop.files import (
     TEMPORARY,
+    beside,
     damaged,
     digest,
     locked,
@@ -49,13 +51,15 @@ from mfpde.loop.files import (
     unsealed,
     write_all,
 )
-from mfpde.loop.identity import Parts, differences, recorded
-from mfpde.loop.ledger import HASHES, Ledger
+from mfpde.loop.identity import Parts, recorded
+from mfpde.loop.ledger import HASHES, Ledger, content
 from mfpde.loop.ledger import NAME as COMMIT
-from mfpde.loop.reading import DATA, DONE, MANIFEST, folder_of, load
+from mfpde.loop.place import LOCK, check_free, check_place, check_variables, is_done
+from mfpde.loop.reading import DATA, DONE, MANIFEST, WHOLE, folder_of, load
 from mfpde.version import __version__
 
-LOCK = ".lock"
+NAMES = (HASHES, COMMIT, checkpoint.NAME, checkpoint.PREVIOUS, DONE, MANIFEST)
+OWN = re.compile(rf"({re.escape(ROOT)}|\d+(\.\d+)*)({re.escape(TEMPORARY)})?")  # of an array
 PAUSE = 60.0  # seconds between checkpoints within one snapshot
 
 
@@ -163,15 +167,17 @@ class Store:
         instants = np.asarray(times, dtype=float).tolist()
         arrays = Arrays(template, len(instants))
         manifest = manifest_of(identity, template, instants)
+        folder = self.path.absolute()  # wherever the process goes meanwhile
         with ExitStack() as held:
-            with reported(self.path):
-                check_place(self.path)
-                if is_done(self.path, manifest):
-                    book = reopened(self.path, arrays)
-                else:
-                    make_all(self.path)
-                    held.enter_context(locked(self.path / LOCK))
-                    book = resumed(self.path, manifest, arrays)
+            with reported(folder):
+                check_place(folder)
+                if not is_done(folder, manifest):
+                    make_all(folder)
+                    held.enter_context(locked(folder / LOCK))
+                    check_place(folder)
+                # Asked again: someone may have been here before the lock was ours.
+                start = reopened if is_done(folder, manifest) else resumed
+                book = start(folder, manifest, arrays)
             yield book
 
     def load(self) -> xr.Dataset:
@@ -183,27 +189,18 @@ class Store:
 
         Raises:
             AlreadyExists: when something stands in its place.
+            InvalidInput: for variables and attributes that would not come back as they are.
             StorageError: when it cannot be written; ``error.run`` is the run.
         """
-        if os.path.lexists(self.path):  # a link that leads nowhere is in the way too
-            raise AlreadyExists(
-                f"{self.path} exists", "a result is never overwritten", "another folder, or move it"
-            )
-        moving = [name for name, v in run.variables.items() if v.dims[:1] == ("time",)]
-        length = run.sizes.get("time", 0)
-        template = run.isel(time=slice(0)) if "time" in run.dims else run
-        ours = False
+        folder = self.path.absolute()
+        check_free(folder)
+        check_kinds(run)
         try:
-            with self.opened({"kept": "as a whole"}, template, np.arange(length)) as book:
-                ours = True
-                for k in range(length):
-                    book.append({str(name): run[name].values[k] for name in moving}, {})
-                book.finish({})
+            with reported(folder), whole_or_nothing(folder):
+                write_whole(run, folder)
         except (AlreadyExists, InvalidInput):  # someone was faster
             raise
         except Exception as error:
-            if ours or isinstance(error, StorageError):
-                shutil.rmtree(self.path, ignore_errors=True)
             failure = StorageError(
                 f"{self.path} could not be written",
                 f"{type(error).__name__}: {error}",
@@ -239,72 +236,58 @@ def manifest_of(
     }
 
 
-def check_place(folder: Path) -> None:
-    """Raise AlreadyExists where something stands that is no run of ours."""
-    if not folder.exists() or (folder / MANIFEST).exists():
-        return
-    just_begun = {LOCK, MANIFEST + TEMPORARY}  # by a process that came no further
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - just_begun:
-        raise AlreadyExists(
-            f"{folder} exists and holds no run",
-            "nothing but runs of this software is ever written to",
-            "another folder, or move it",
-        )
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[None]:
+    """A new folder that is locked, and vanishes with whatever ends the work in it early."""
+    try:
+        make_all(folder)
+        with locked(folder / LOCK):
+            check_free(folder)
+            discard(folder)
+            try:
+                yield
+            except BaseException:
+                discard(folder)
+                (folder / LOCK).unlink()
+                raise
+    except BaseException:
+        with suppress(OSError):  # it was never there, or someone else began in it
+            folder.rmdir()
+        raise
 
 
-def is_done(folder: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the folder holds just this run, finished.
-
-    Raises InvalidInput where it holds another.
-    """
-    if not (folder / MANIFEST).exists():
-        return False
-    stored = unsealed(folder / MANIFEST)
-    check_same(folder, stored, manifest)
-    return stored["times"] == manifest["times"] and (folder / DONE).exists()
+def discard(folder: Path) -> None:
+    """Remove a run that was begun."""
+    if (folder / DATA).exists():
+        shutil.rmtree(folder / DATA)
+    for name in NAMES:  # the manifest, which says what this was, last
+        (folder / name).unlink(missing_ok=True)
+        beside(folder / name).unlink(missing_ok=True)
 
 
-def check_same(folder: Path, stored: Parts, asked: Parts) -> None:
-    """Raise InvalidInput, with what differs, unless one run goes on from the other."""
-    differ = differences(stored["identity"], asked["identity"])
-    old, new = stored["times"], asked["times"]
-    both = min(len(old), len(new))
-    if old[:both] != new[:both]:
-        k = next(k for k in range(both) if old[k] != new[k])
-        differ.append(f"times: {old[k]!r} at place {k}, now {new[k]!r}")
-    elif len(new) < len(old):
-        differ.append(f"times: until {old[-1]!r}, now until {new[-1]!r} only")
-    if differ:
-        raise InvalidInput(
-            f"{folder} holds another run",
-            "; ".join(differ),
-            f"another folder, or mf.load({str(folder)!r}) for what is there",
-        )
+def write_whole(run: xr.Dataset, folder: Path) -> None:
+    """All snapshots of a run, into a folder that is ours."""
+    length = run.sizes.get("time", 0)
+    template = run.isel(time=slice(0)) if "time" in run.dims else run
+    manifest = manifest_of(WHOLE, template, np.arange(length, dtype=float).tolist())
+    book = resumed(folder, manifest, Arrays(template, length))
+    for k in range(length):
+        book.append({name: run[name].values[k] for name in book.arrays.chunks}, {})
+    book.finish({})
 
 
-def check_variables(folder: Path, ledger: Ledger, asked: Sequence[str]) -> None:
-    """Raise InvalidInput unless the same variables are recorded."""
-    if set(asked) != set(ledger.chunks):
-        old, new = (sorted(c.split("/")[0] for c in chunks) for chunks in (ledger.chunks, asked))
-        raise InvalidInput(
-            f"{folder} records {', '.join(sorted(set(old) - set(new))) or 'fewer variables'}",
-            f"now asked for: {', '.join(sorted(set(new) - set(old))) or 'fewer variables'}",
-            "watch what was watched before, or another folder",
-        )
-
-
-def reopened(folder: Path, arrays: Arrays) -> Book:
+def reopened(folder: Path, manifest: Parts, arrays: Arrays) -> Book:
     """The book of a finished run, for nobody to write in."""
     ledger = Ledger.read(folder)
     check_variables(folder, ledger, [*arrays.chunks.values()])
     return Book(folder, arrays, ledger, finished=True)
 
 
-def resumed(folder: Path, manifest: dict[str, Any], arrays: Arrays) -> Book:
+def resumed(folder: Path, manifest: Parts, arrays: Arrays) -> Book:
     """The book of a run that begins or goes on, set back to its newest good checkpoint."""
     stored = unsealed(folder / MANIFEST) if (folder / MANIFEST).exists() else None
     begun = (folder / COMMIT).exists()
-    if not begun and (folder / checkpoint.NAME).exists():
+    if not begun and ((folder / checkpoint.NAME).exists() or content(f"{folder}/{HASHES}")):
         raise damaged(folder / COMMIT, "it is missing")
     ledger = Ledger.read(folder) if begun else Ledger(chunks=[*arrays.chunks.values()])
     check_variables(folder, ledger, [*arrays.chunks.values()])
@@ -352,12 +335,14 @@ def settle(folder: Path, ledger: Ledger, files: Mapping[str, bytes]) -> None:
 
 
 def clear(folder: Path, ledger: Ledger) -> None:
-    """Remove what a crash left behind: chunks that were not committed, temporary files."""
+    """Remove what a crash left behind: chunks that were not committed, temporary files.
+
+    Files of other names than the store gives are not its own.
+    """
     known = {folder / DATA / name for name, _ in ledger.named()}
-    stray = [path for path in (folder / DATA).glob("*/*") if path not in known]
-    remove_all(
-        stray + [path for top in (folder, folder / DATA) for path in top.glob(f"*{TEMPORARY}")]
-    )
+    arrays = [path for path in (folder / DATA).glob("*/*") if OWN.fullmatch(path.name)]
+    half = [beside(folder / name) for name in (*NAMES, f"{DATA}/{ROOT}")]
+    remove_all([path for path in arrays + half if path not in known and path.is_file()])
 
 
 def write_dataset(dataset: xr.Dataset, path: Path) -> None:

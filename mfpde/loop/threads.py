@@ -5,7 +5,9 @@ How a threaded library splits a sum depends on how many threads there are, and w
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,6 +20,34 @@ def controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Within it linear algebra runs on one thread."""
-    return controller().limit(limits=1, user_api="blas")
+class Users:
+    """Those who want one thread now: the first sets it, the last gives back what was before."""
+
+    def __init__(self) -> None:
+        self.lock, self.count = threading.Lock(), 0
+        self.limit: Any = None  # what was before, while there are users
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.count == 0:
+                self.limit = controller().limit(limits=1, user_api="blas")
+            self.count += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if self.count == 0:
+                self.limit.restore_original_limits()
+
+
+users = Users()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it linear algebra runs on one thread: in the whole process, whose setting it is."""
+    users.enter()
+    try:
+        yield
+    finally:
+        users.leave()

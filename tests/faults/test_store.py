@@ -364,7 +364,7 @@ def moved(folder, problem=PROBLEM, cloud=CLOUD, method=None, times=TIMES):
 @pytest.mark.parametrize(
     ("parts", "named"),
     [
-        ({"problem": OTHERS["loss"]["problem"]}, "loss at the start"),
+        ({"problem": OTHERS["loss"]["problem"]}, "loss"),
         ({"cloud": pr.sample(PROBLEM, 5, seed=2)}, "start"),
         ({"method": pr.Descent(0.125)}, "method"),
         ({"times": [0.0, 0.5]}, "times"),
