@@ -194,13 +194,13 @@ def identity(
         "y": np.asarray(problem.y, dtype=float),
         "weights": np.asarray(problem.weights, dtype=float),
         "entropy": float(problem.entropy),
-        "penalty": [named(problem.penalty), {"at": at, "values": [penalty]}],
+        "penalty": [named(problem.penalty), {"at": at, "values": [[penalty]]}],
         "method": repr(method),
         "start": start.position,
         "start's weights": start.weight,
-        "loss": {"at": problem.y, "values": losses},
-        "prediction and risk": {"at": at, "values": shown},
-        "force": {"at": at, "values": [random_sum(response.gradient)]},
+        "loss": {"at": problem.y, "values": [losses]},
+        "prediction and risk": {"at": at, "values": [shown]},
+        "force": {"at": at, "values": [[random_sum(response.gradient)]]},
         **(method.identity() if hasattr(method, "identity") else {}),
     }
 

@@ -28,12 +28,14 @@ class Users:
         self.limit: Any = None  # what was before, while there are users
 
     def enter(self) -> None:
+        """One more."""
         with self.lock:
             if self.count == 0:
                 self.limit = controller().limit(limits=1, user_api="blas")
             self.count += 1
 
     def leave(self) -> None:
+        """One less."""
         with self.lock:
             self.count -= 1
             if self.count == 0:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde import cli, experiment, question
+from mfpde import cli, experiment, question, signals
 from mfpde.loop.files import locked
 from mfpde.measures import as_measure
 
@@ -511,3 +511,20 @@ def test_help_is_light():
     )
     for option in ("--particles", "--seeds", "--no-bias", "--horizon"):
         assert option in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("python -m mfpde run", True),
+        ("python -mmfpde run", True),
+        ("python -um mfpde run", True),
+        ("python -X utf8 -W ignore -m mfpde", True),
+        ("python -m pytest -m mfpde", False),
+        ("python", False),
+    ],
+)
+def test_every_way_to_ask_for_the_module_is_known(monkeypatch, words, ours):
+    monkeypatch.setattr(sys, "argv", ["-m"])
+    monkeypatch.setattr(sys, "orig_argv", words.split())
+    assert signals.is_command() == ours

@@ -174,8 +174,8 @@ def encoding(template: xr.Dataset) -> dict[Any, dict[str, Any]]:
 
 def spelled(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset with its words in the one kind that zarr has agreed upon."""
-    words = {c: v.astype(object) for c, v in dataset.coords.items() if v.dtype.kind == "U"}
-    return dataset.drop_encoding().assign_coords(words)
+    words = {c: v.astype(object) for c, v in dataset.variables.items() if v.dtype.kind == "U"}
+    return dataset.drop_encoding().assign(words)
 
 
 def opened(path: Path, count: int, names: Collection[str]) -> xr.Dataset:
@@ -189,8 +189,8 @@ def opened(path: Path, count: int, names: Collection[str]) -> xr.Dataset:
 
     with quietly():
         run = xr.open_zarr(Whole(path, names), chunks=None, consolidated=True)
-    words = [c for c in run.coords if run[c].dtype.kind in "OT"]
-    run = run.assign_coords({c: run[c].copy(data=np.array(run[c].values.tolist())) for c in words})
+    words = {c: v for c, v in run.variables.items() if v.dtype.kind in "OT"}
+    run = run.assign({c: v.copy(data=np.array(v.values.tolist())) for c, v in words.items()})
     return run.isel(time=slice(count)) if "time" in run.dims else run
 
 

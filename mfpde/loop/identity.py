@@ -25,8 +25,8 @@ from mfpde.problems.losses import Loss
 from mfpde.problems.problem import Array, Problem
 
 BLOCK = 2**20  # values that are sketched at once
-POINTS = 4096  # where functions of a number are asked
-MOST_VALUES = 2**15  # of a derivative, which is asked in some of the cells
+POINTS = 2048  # where functions of a number are asked
+MOST_VALUES = 2**14  # of a derivative, which is asked in some of the cells
 REACH = 3.0  # how far predictions are from the targets, in sizes of these
 DIGITS = 1e-9  # that values of one function share, relative to the largest
 LONGEST = 80  # of a part in a message

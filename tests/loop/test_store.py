@@ -2,6 +2,8 @@
 
 import errno
 import hashlib
+import os
+import pickle
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from loop.planted import Uphill, X, Y, method, plain, square
 import mfpde as mf
 from mfpde import inspection
 from mfpde.errors import AlreadyExists, EnergyRise, InvalidInput, StorageError
-from mfpde.loop import checkpoint
+from mfpde.loop import checkpoint, ledger, reading, store
 from mfpde.loop.files import sealed, unsealed
 
 TIMES = [0.0, 0.1, 0.25]
@@ -256,3 +258,178 @@ def test_ctrl_c_says_what_is_kept(tmp_path):
     with pytest.raises(KeyboardInterrupt) as stop:
         mf.solve(plain(), square(), times=TIMES, to=tmp_path / "run", progress=interrupt)
     assert stop.value.__notes__ == [f"kept in {tmp_path / 'run'}: the same call again goes on"]
+
+
+def finished(folder, times=TIMES):
+    """The plain run, as far as those times."""
+    return mf.solve(plain(), square(), times=times, escaped_tolerance=1, to=folder)
+
+
+def test_a_chunk_that_goes_after_loading_is_no_nan(tmp_path):
+    finished(tmp_path / "run")
+    run = pickle.loads(pickle.dumps(mf.load(tmp_path / "run")))
+    (tmp_path / "run" / "out.zarr" / "rho" / "1.0.0").unlink()
+    with pytest.raises(StorageError, match=r"rho/1\.0\.0 is damaged"):
+        run.rho.load()
+
+
+def test_a_folder_in_place_of_a_chunk_is_named(tmp_path):
+    finished(tmp_path / "run")
+    chunk = tmp_path / "run" / "out.zarr" / "rho" / "1.0.0"
+    chunk.unlink()
+    chunk.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StorageError, match=r"rho/1\.0\.0 is damaged"):
+        mf.load(tmp_path / "run")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+UNKEPT = {
+    "dates": ("time", np.array([1, 2, 3], "datetime64[ns]")),
+    "durations": ("time", np.array([1, 2, 3], "timedelta64[ns]")),
+    "complex": ("time", np.ones(3, complex)),
+    "halves": ("time", np.ones(3, np.float16)),
+    "another byte order": ("time", np.ones(3, ">f8")),
+    "words": ("time", np.array(["x", "yy", "z"])),
+    "objects": ("a", np.array([1, {}], object)),
+    "time second": (("a", "time"), np.ones((2, 3))),
+    "scaled": ("time", np.ones(3), {"scale_factor": 2.0}),
+    "days": ("time", np.arange(3), {"units": "days since 2000-01-01"}),
+    "a/b": ("time", np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", UNKEPT)
+def test_what_would_come_back_as_something_else_is_not_written(tmp_path, name):
+    run = xr.Dataset({name: UNKEPT[name]}, {"time": np.arange(3.0)})
+    with pytest.raises(InvalidInput, match=name):
+        mf.store(tmp_path / "run").write(run)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_back_as_it_is(tmp_path):
+    run = xr.Dataset(
+        {
+            "flag": ("time", np.array([True, False, True])),
+            "count": ("time", np.array([1, -2, 2**62])),
+            "single": ("time", np.ones(3, np.float32), {"units": "m"}),
+            "named": ("kind", np.array(["x", "yyy"])),
+        },
+        {"time": np.arange(3.0), "kind": ["p", "q"]},
+        {"title": "ours"},
+    )
+    mf.store(tmp_path / "run").write(run)
+    xr.testing.assert_identical(mf.load(tmp_path / "run").load(), run)
+
+
+def stopping(monkeypatch, stop):
+    """The second snapshot is not written."""
+    append = store.Book.append
+
+    def ends(book, row, state):
+        if book.count == 1:
+            stop(book.folder)
+        append(book, row, state)
+
+    monkeypatch.setattr(store.Book, "append", ends)
+
+
+def test_a_run_written_as_a_whole_is_there_as_a_whole(tmp_path, monkeypatch):
+    """What a killed process left is no run, and in nobody's way."""
+    run, folder = finished(tmp_path / "first").load(), tmp_path / "run"
+    left = {}
+
+    def dies(there):
+        left.update(disk.everything(there))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        stopping(patch, dies)
+        with pytest.raises(KeyboardInterrupt):
+            mf.store(folder).write(run)
+    assert not folder.exists()
+    disk.laid(left, folder)
+    with pytest.raises(InvalidInput, match="beginning of a run"):
+        mf.load(folder)
+    mf.store(folder).write(run)
+    same(mf.load(folder), run)
+
+
+def test_a_failed_write_removes_its_own_alone(tmp_path, monkeypatch):
+    run, folder = finished(tmp_path / "first").load(), tmp_path / "run"
+
+    def refused(there):
+        (there / "notes.txt").write_text("mine")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stopping(monkeypatch, refused)
+    with pytest.raises(StorageError):
+        mf.store(folder).write(run)
+    assert disk.everything(folder) == {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize("moment", ["COMMIT", "names"])
+def test_a_reader_whom_a_writer_overtakes_reads_again(tmp_path, monkeypatch, moment):
+    """It saw an old COMMIT, and the writer was set back, or has finished."""
+    folder = tmp_path / "run"
+    finished(folder, TIMES[:2])
+    module, name = {"COMMIT": (ledger, "unsealed"), "names": (reading, "check_names")}[moment]
+    original, work = getattr(module, name), []
+
+    def overtaken(*arguments):
+        found = original(*arguments)
+        if not work:
+            work.append(1)
+            for part in (ledger.NAME, "checkpoint"):
+                assert (folder / part).exists()
+            # set back to the first snapshot, and as far as the second again, in other bytes
+            (folder / "out.zarr" / "rho" / "1.0.0").unlink()
+            told = ledger.Ledger.read(folder)
+            told.keep(1)
+            (folder / "DONE").unlink()
+            told.commit(folder)
+            told.trim(folder)
+        return found
+
+    monkeypatch.setattr(module, name, overtaken)
+    assert mf.load(folder).load().sizes["time"] == 1
+    assert work
+
+
+def test_going_on_removes_nothing_of_others(tmp_path):
+    folder = tmp_path / "run"
+    stop_after(folder, 2)
+    data = folder / "out.zarr"
+    (data / "mine").mkdir()
+    (data / "rho" / "mine").mkdir()
+    (data / "mine" / "7").mkdir()
+    foreign = [folder / "mine.new", data / "mine" / "notes.txt", data / "rho" / "notes.txt"]
+    ours = [folder / "COMMIT.new", data / "rho" / "2.0.0.new", data / "rho" / "99.0.0"]
+    for path in foreign + ours:
+        path.write_text("left")
+    finished(folder)
+    assert all(path.exists() for path in foreign)
+    assert not any(path.exists() for path in ours)
+
+
+def test_a_run_stays_where_it_began(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def moves(state, end):
+        os.chdir(tmp_path / "elsewhere")
+
+    run = mf.solve(plain(), square(), times=TIMES, escaped_tolerance=1, to="run", progress=moves)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    same(mf.load(tmp_path / "run"), run)
+
+
+def test_snapshots_whose_commit_and_checkpoints_are_gone(tmp_path):
+    folder = tmp_path / "run"
+    stop_after(folder, 2)
+    for path in (folder / "COMMIT", *folder.glob("checkpoint*")):
+        path.unlink()
+    before = disk.everything(folder)
+    with pytest.raises(StorageError, match="COMMIT is damaged"):
+        finished(folder)
+    assert disk.everything(folder) == before
