@@ -92,15 +92,16 @@ def opened(folder: Path, plan: Mapping[str, Any]) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     make_all(folder)
     with locked(folder / LOCK):
+        begins = not (folder / PLAN).exists()
         try:
-            if not (folder / PLAN).exists():
+            if begins:
                 replace(folder / PLAN, sealed(dict(plan)))
             clear(folder)
             yield
         except Stopped:
             raise
         except Exception:
-            if missing and not (folder / DENSITY / MANIFEST).exists():
+            if begins and not (folder / DENSITY / MANIFEST).exists():
                 clear(folder)
                 for name in (DENSITY, CHOSEN, PLAN, LOCK):
                     removed(folder / name)

@@ -80,3 +80,7 @@ def test_an_error_removes_what_is_ours_and_is_told(tmp_path):
     with pytest.raises(InvalidInput), results.opened(tmp_path / "a" / "b", ANSWERED):
         raise InvalidInput("another")
     assert not (tmp_path / "a").exists()
+    (tmp_path / "made").mkdir()
+    with pytest.raises(InvalidInput), results.opened(tmp_path / "made", ANSWERED):
+        raise InvalidInput("another")
+    assert list((tmp_path / "made").iterdir()) == []

@@ -185,10 +185,10 @@ def opened(path: Path, count: int, names: Collection[str]) -> xr.Dataset:
         path, count: where, and how many.
         names: files whose loss is an error; any other that is missing holds fill values.
     """
-    from mfpde.loop.whole import Whole  # late, as above
+    from mfpde.loop.present import Present  # late, as above
 
     with quietly():
-        run = xr.open_zarr(Whole(path, names), chunks=None, consolidated=True)
+        run = xr.open_zarr(Present(path, names), chunks=None, consolidated=True)
     words = {c: v for c, v in run.variables.items() if v.dtype.kind in "OT"}
     run = run.assign({c: v.copy(data=np.array(v.values.tolist())) for c, v in words.items()})
     return run.isel(time=slice(count)) if "time" in run.dims else run

@@ -66,7 +66,9 @@ def force_path(path: Path) -> None:
         os.close(descriptor)
 
 
-force_names = force_path  # said of folders
+def force_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    force_path(folder)
 
 
 def at_once(work: Callable[[Item], None], items: Collection[Item]) -> None:

@@ -20,7 +20,11 @@ def check_free(folder: Path) -> None:
     What is left of one that was to be so and is not done is nobody's.
     """
     begun = folder / MANIFEST
-    if begun.is_file() and not (folder / DONE).exists() and unsealed(begun)["identity"] == WHOLE:
+    if (
+        begun.is_file()
+        and not (folder / DONE).exists()
+        and unsealed(begun).get("identity") == WHOLE
+    ):
         return
     if begun.exists() or (folder.is_symlink() and not folder.exists()):
         raise AlreadyExists(

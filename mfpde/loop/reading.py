@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from mfpde.arguments import shown
-from mfpde.errors import InvalidInput, StorageError
+from mfpde.errors import InvalidInput
 from mfpde.loop.arrays import opened
 from mfpde.loop.files import damaged, reported, unsealed
 from mfpde.loop.ledger import NAME as COMMIT
@@ -44,14 +44,15 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         StorageError: when a file of it changed or went, or is none that a run holds; it is named.
     """
     folder = folder_of(path)
-    for _ in range(MOST_CHANGES):
-        before = marks(folder)
-        try:
-            return read(folder)
-        except StorageError:
-            if marks(folder) == before:
-                raise
-    return read(folder)
+    with reported(folder, "permission to read it"):
+        for _ in range(MOST_CHANGES):
+            before = marks(folder)
+            try:
+                return read(folder)
+            except OSError:
+                if marks(folder) == before:
+                    raise
+        return read(folder)
 
 
 def marks(folder: Path) -> list[bytes | None]:
@@ -71,20 +72,19 @@ def read(folder: Path) -> xr.Dataset:
                 f"there is no {part} in it",
                 f"one of its folders: {', '.join(inside)}" if inside else "the folder of to=…",
             )
-    with reported(folder, "permission to read it"):
-        manifest = unsealed(folder / MANIFEST)
-        if manifest["identity"] == WHOLE and not (folder / DONE).exists():
-            raise InvalidInput(
-                f"{folder} holds the beginning of a run",
-                "it was to be written as a whole, and was not",
-                "write it again",
-            )
-        ledger = Ledger.read(folder)
-        count = len(ledger.snapshots)
-        if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
-            raise damaged(folder / DONE)
-        names = [name for name, _ in ledger.named()]
-        check_names(folder, names)
-        ledger.verify(folder / DATA)
-        check_metadata(folder / DATA)
-        return opened(folder / DATA, count, names)
+    manifest = unsealed(folder / MANIFEST)
+    if manifest.get("identity") == WHOLE and not (folder / DONE).exists():
+        raise InvalidInput(
+            f"{folder} holds the beginning of a run",
+            "it was to be written as a whole, and was not",
+            "write it again",
+        )
+    ledger = Ledger.read(folder)
+    count = len(ledger.snapshots)
+    if (folder / DONE).exists() and unsealed(folder / DONE)["snapshots"] != count:
+        raise damaged(folder / DONE)
+    names = [name for name, _ in ledger.named()]
+    check_names(folder, names)
+    ledger.verify(folder / DATA)
+    check_metadata(folder / DATA)
+    return opened(folder / DATA, count, names)

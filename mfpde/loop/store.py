@@ -247,8 +247,9 @@ def whole_or_nothing(folder: Path) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                discard(folder)
-                (folder / LOCK).unlink()
+                with suppress(OSError):  # the disk may refuse that too
+                    discard(folder)
+                    (folder / LOCK).unlink()
                 raise
     except BaseException:
         with suppress(OSError):  # it was never there, or someone else began in it

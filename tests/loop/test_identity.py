@@ -51,8 +51,8 @@ def test_small_values_are_compared_by_their_own_size():
 def activated(height):
     """tanh with a bump at 1, its slope with it."""
     return mf.Activation(
-        lambda z: np.tanh(z) + height * np.exp(-(((z - 1) / 0.05) ** 2)),
-        lambda z: 1 - np.tanh(z) ** 2 - 800 * height * (z - 1) * np.exp(-(((z - 1) / 0.05) ** 2)),
+        lambda z: np.tanh(z) + height * np.exp(-(((z - 1) / 0.02) ** 2)),
+        lambda z: 1 - np.tanh(z) ** 2 - 5000 * height * (z - 1) * np.exp(-(((z - 1) / 0.02) ** 2)),
     )
 
 

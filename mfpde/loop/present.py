@@ -14,7 +14,7 @@ from zarr.storage import LocalStore
 from mfpde.loop.files import damaged
 
 
-class Whole(LocalStore):
+class Present(LocalStore):
     """Reads a folder; StorageError for files among ``names`` that went since."""
 
     def __init__(self, root: Path, names: Collection[str]) -> None:
