@@ -28,6 +28,8 @@ CALLS = {  # methods that are nothing without their arguments
     "Stochastic": "Stochastic(dt, batch, seed)",
 }
 
+MOST_GROWTH = 1e8  # of the energy, beside one unit
+
 
 def run(
     problem: Problem,
@@ -42,8 +44,8 @@ def run(
     Args:
         problem: any object with the attributes of :mod:`particle_ref.problem`.
         cloud: particles in the problem's coordinates; angles on circles may be any.
-        method: ``GradientFlow(...)``, ``Descent(dt)``, ``Stochastic(dt, batch, seed)`` or
-            ``Characteristics(...)``; where λ > 0 ``Langevin(dt, seed)``.
+        method: ``GradientFlow(...)``, ``Descent(dt)``, ``Stochastic(dt, batch, seed)``,
+            ``Conic(...)`` or ``Characteristics(...)``; where λ > 0 ``Langevin(dt, seed)``.
         times: (T,) strictly increasing PDE times ≥ 0.
         to: who keeps the run, for instance ``mf.store("runs/y")``, snapshot by snapshot. The same
             call again goes on from there, bit for bit, or returns the finished run; so do more
@@ -54,7 +56,8 @@ def run(
     Returns:
         ``position(time, particle, coord)``, ``weight(time, particle)``, ``risk``, ``energy`` and
         ``dissipation`` ``(time)``, ``prediction(time, sample)``, and ``x``, ``y`` of the samples;
-        from ``Characteristics`` also ``log_density(time, particle)``.
+        from ``Characteristics`` also ``log_density(time, particle)``, from ``Descent`` across kinks
+        ``chatter(time)``.
         Energy is risk + ∫reg dρ, without the entropy, which particles do not have; dissipation is
         Σ_j p_j |u_j'|² with the method's velocity, so −dF/dt of the flow; where a method is noisy,
         with its mean velocity: Σ_j p_j |∇V(u_j)|², the drift's alone.
@@ -63,7 +66,8 @@ def run(
         InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0 without
             noise and noise without λ, a penalty with kinks and no proximal map, or what the method
             refuses.
-        NumericalStop: when a number is no longer finite; ``last`` is the Dataset up to then.
+        NumericalStop: when a number is no longer finite, or the energy is 10⁸ times what it was;
+            ``last`` is the Dataset up to then.
         Stopped: when ``max_seconds`` are over; ``last`` is the Dataset up to then.
         Whatever ``to`` raises, when the run cannot be kept there.
     """
@@ -89,8 +93,11 @@ def run(
         try:
             # Every state is searched for numbers that are not finite: no need to warn beside it.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                first = force.energy(*_parts_of(start), force(*_parts_of(start)).risk)
                 for instant, moved, memory in _flow(method, force, space, start, moments, book):
-                    book.append(snapshot(instant, moved, force, space, method), memory)
+                    row = snapshot(instant, moved, force, space, method)
+                    _check_growth(first, row["energy"], instant)
+                    book.append(row, memory)
                     _check_clock(latest, instant, moments[-1])
         except (NumericalStop, Stopped) as stop:
             stop.last = book.run()
@@ -114,6 +121,21 @@ def _flow(
         clouds = method.resumed(force, space, start, moments[count:], memory)
         for time, cloud in zip(moments[count:], clouds, strict=True):
             yield float(time), cloud, dict(memory)
+
+
+def _parts_of(cloud: Cloud) -> tuple[Array, Array]:
+    """Positions and weights."""
+    return cloud.position, cloud.weight
+
+
+def _check_growth(first: float, energy: float, instant: float) -> None:
+    """Raise NumericalStop where steps too long for the flow have blown it up."""
+    if energy > MOST_GROWTH * (1 + abs(first)):
+        raise NumericalStop(
+            f"the energy grew from {first:.3g} to {energy:.3g} by t = {instant:g}",
+            "energy falls along the flow: steps are too long for it",
+            "a shorter dt",
+        )
 
 
 def _latest(max_seconds: float | None) -> float:

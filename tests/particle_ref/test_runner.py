@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+import mfpde as mf
 import particle_ref as pr
 
 
@@ -278,3 +279,13 @@ def test_a_force_that_is_not_finite_stops_the_run(toy):
         with pytest.raises(pr.NumericalStop) as stop:
             pr.run(broken, pr.Cloud([[0.7]]), method, [0.5])
         assert stop.value.last.sizes["time"] == 0
+
+
+@pytest.mark.parametrize("method", [pr.Descent(100.0), pr.Stochastic(20.0, 8, seed=0)])
+def test_what_blows_up_is_stopped_while_its_numbers_are_finite(method):
+    x = np.linspace(-2, 2, 16)
+    problem = mf.two_layer(x, np.sin(2 * x))
+    times = [0.0, 10 * method.dt]
+    with pytest.raises(pr.NumericalStop, match="energy grew") as stop:
+        pr.run(problem, pr.sample(problem, 50, seed=0), method, times)
+    assert stop.value.last.sizes["time"] == 1
