@@ -66,8 +66,8 @@ def run(
         InvalidInput: for times out of order, a cloud that does not fit the problem, λ > 0 without
             noise and noise without λ, a penalty with kinks and no proximal map, or what the method
             refuses.
-        NumericalStop: when a number is no longer finite, or the energy is 10⁸ times what it was;
-            ``last`` is the Dataset up to then.
+        NumericalStop: when a number is no longer finite, or the energy is 10⁸ times what it was
+            at the first of the times; ``last`` is the Dataset up to then.
         Stopped: when ``max_seconds`` are over; ``last`` is the Dataset up to then.
         Whatever ``to`` raises, when the run cannot be kept there.
     """
@@ -93,9 +93,10 @@ def run(
         try:
             # Every state is searched for numbers that are not finite: no need to warn beside it.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                first = force.energy(*_parts_of(start), force(*_parts_of(start)).risk)
+                first = None
                 for instant, moved, memory in _flow(method, force, space, start, moments, book):
                     row = snapshot(instant, moved, force, space, method)
+                    first = row["energy"] if first is None else first
                     _check_growth(first, row["energy"], instant)
                     book.append(row, memory)
                     _check_clock(latest, instant, moments[-1])
@@ -121,11 +122,6 @@ def _flow(
         clouds = method.resumed(force, space, start, moments[count:], memory)
         for time, cloud in zip(moments[count:], clouds, strict=True):
             yield float(time), cloud, dict(memory)
-
-
-def _parts_of(cloud: Cloud) -> tuple[Array, Array]:
-    """Positions and weights."""
-    return cloud.position, cloud.weight
 
 
 def _check_growth(first: float, energy: float, instant: float) -> None:

@@ -34,11 +34,11 @@ def test_particles_that_slide_along_a_kink_go_on_by_small_steps(monkeypatch):
         return run(problem, cloud, method, times)
 
     monkeypatch.setattr(pr, "run", refusing)
-    flow = experiment.flow_of(problem, TIMES, cloud)
+    flow = experiment.flow_of(problem, TIMES, (0, cloud))
     assert "Descent" in str(flow.attrs["method"])
     np.testing.assert_allclose(flow.position, exact.position, rtol=0, atol=0.01)
     with pytest.raises(pr.NumericalStop, match="round-off"):
-        experiment.flow_of(network(mf.tanh), TIMES, cloud)
+        experiment.flow_of(network(mf.tanh), TIMES, (0, cloud))
 
 
 @pytest.mark.parametrize("terminal", [True, False])

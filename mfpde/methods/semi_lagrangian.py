@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -188,18 +187,9 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
 
 def declared(problem: Problem) -> bool:
     """Whether features say that they are smooth, by a second derivative, or piecewise linear."""
-    return problem.d2phi is not None or bool(problem.activation and is_linear_between(problem))
-
-
-def is_linear_between(problem: Problem) -> bool:
-    """Whether the activation has kinks, and its slope is constant between them, as far as seen."""
-    activation = problem.activation
-    if activation is None or activation.slope is None or not activation.kinks:
-        return False
-    ends = [-np.inf, *activation.kinks, np.inf]
-    z = np.concatenate([-np.logspace(2, -2, 40), np.logspace(-2, 2, 40)])
-    pieces = [z[(z > low) & (z < high)] for low, high in pairwise(ends)]
-    return all(np.ptp(activation.slope(piece)) < 1e-12 for piece in pieces if piece.size)
+    return problem.d2phi is not None or bool(
+        problem.activation and problem.activation.is_piecewise_linear
+    )
 
 
 @dataclass

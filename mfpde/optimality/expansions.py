@@ -74,7 +74,7 @@ def expansion(activation: Activation) -> Expansion | None:
     """The expansion of an activation; None where its derivatives have no known bounds."""
     if activation in STEEPEST:
         return Expansion(activation, *STEEPEST[activation], jumps=np.empty(0))
-    if activation.kinks and activation.slope is not None:
+    if activation.is_piecewise_linear and activation.slope is not None:
         kinks = np.array(activation.kinks)
         right, left = np.nextafter(kinks, np.inf), np.nextafter(kinks, -np.inf)
         return Expansion(activation, 0.0, 0.0, activation.slope(right) - activation.slope(left))

@@ -110,10 +110,12 @@ def reduced(problem: Problem) -> Sphere:
 def homogeneous_sides(activation: Activation) -> tuple[float, float] | None:
     """σ(z)/z for z > 0 and for z < 0, or None where σ is not positively homogeneous.
 
-    An activation with a kink at 0 alone has said that it is linear on both sides.
+    It is where a piecewise linear one has its only kink at 0.
     """
     at = activation.value(np.array([-1.0, 0.0, 1.0]))
-    piecewise = activation is identity or activation.kinks == (0.0,)
+    piecewise = activation is identity or (
+        activation.kinks == (0.0,) and activation.is_piecewise_linear
+    )
     return (float(at[2]), float(-at[0])) if piecewise and at[1] == 0 else None
 
 

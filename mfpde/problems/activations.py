@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,16 @@ class Activation:
 
     def __repr__(self) -> str:
         return self.name
+
+    @property
+    def is_piecewise_linear(self) -> bool:
+        """Whether there are kinks, and the slope is constant between them, as far as seen."""
+        if self.slope is None or not self.kinks:
+            return False
+        ends = [-np.inf, *self.kinks, np.inf]
+        z = np.concatenate([-np.logspace(2, -2, 40), np.logspace(-2, 2, 40)])
+        pieces = [z[(z > low) & (z < high)] for low, high in pairwise(ends)]
+        return all(np.ptp(self.slope(piece)) < 1e-12 for piece in pieces if piece.size)
 
 
 # Named functions, not lambdas: a problem must survive pickling on its way to another process.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -114,21 +113,6 @@ def check_activation(activation: Activation) -> None:
         if function is not None or part == "value":
             name = f"the {part} of the activation {activation}"
             check_map(name, function, z, z.shape, "elementwise")
-    check_straight(activation)
-
-
-def check_straight(activation: Activation) -> None:
-    """Raise InvalidInput unless σ is linear between the kinks it declares: bounds rely on it."""
-    ends = [-1e3, *activation.kinks, 1e3] if activation.kinks else []
-    for left, right in pairwise(ends):
-        z = left + (right - left) * np.array([0.1, 0.35, 0.5, 0.8])
-        slopes = np.diff(activation.value(z)) / np.diff(z)
-        if np.ptp(slopes) > 1e-9 * np.abs(slopes).max(initial=0.0):
-            raise InvalidInput(
-                f"the activation {activation} declares kinks and is curved between them",
-                "kinks are those of piecewise linear activations",
-                "leave kinks out",
-            )
 
 
 # Named functions bound by partial, not closures: a problem must survive pickling.

@@ -282,6 +282,7 @@ def test_arguments_without_meaning_are_refused(here, number):
 )
 def test_what_is_no_file_is_refused(here, data, named):
     Path("folder").mkdir()
+    Path("folder/notes.txt").write_text("mine")
     Path("file").touch()
     Path("link").symlink_to("nowhere")
     before = contents(here)
@@ -306,6 +307,7 @@ def test_what_is_no_file_is_refused(here, data, named):
 )
 def test_a_place_that_cannot_be_written_is_refused_at_once(here, out, codes, named):
     Path("folder").mkdir()
+    Path("folder/notes.txt").write_text("mine")
     Path("file").touch()
     Path("link").symlink_to("nowhere")
     Path("data.csv").write_text(text(good(random.Random(0))))

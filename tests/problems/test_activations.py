@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mfpde as mf
+from mfpde.optimality.bounds import infimum
 from mfpde.problems.activations import ACTIVATIONS, LEAK, Activation, heaviside, leaky_relu, relu
 
 DEFINITIONS = {
@@ -104,9 +105,16 @@ def test_users_activation_has_only_what_it_is_given():
     assert (user.slope, user.curvature, repr(user)) == (None, None, "user")
 
 
-def test_kinks_of_a_curved_activation_are_refused():
-    """Bounds and exact steps take σ to be linear between kinks."""
-    squared = mf.Activation(lambda z: np.maximum(z, 0) ** 2, kinks=(0.0,))
-    with pytest.raises(mf.InvalidInput, match="curved between"):
-        mf.two_layer([1.0, 2.0], [1.0, 0.0], activation=squared)
-    mf.two_layer([1.0, 2.0], [1.0, 0.0], activation=mf.Activation(np.abs, kinks=(0.0,)))
+def test_kinks_between_curves_make_nothing_piecewise_linear():
+    """Bounds and exact steps rely on it."""
+    squared = mf.Activation(
+        lambda z: np.maximum(z, 0) ** 2, lambda z: 2 * np.maximum(z, 0), kinks=(0.0,)
+    )
+    assert not squared.is_piecewise_linear
+    assert mf.Activation(np.abs, np.sign, kinks=(0.0,)).is_piecewise_linear
+    assert mf.relu.is_piecewise_linear
+    assert not mf.tanh.is_piecewise_linear
+    problem = mf.two_layer([1.0, 2.0], [1.0, 0.0], squared, penalty=mf.ridge(0.1))
+    least = infimum(problem, np.array([1.0, -1.0]), -3 * np.ones(2), 3 * np.ones(2))
+    assert least.lower == -np.inf
+    assert least.reason
