@@ -129,3 +129,24 @@ def test_without_entropy_rates_are_upwind(wall):
     }[wall]
     assert_allclose(down[:, 0], 6 * ends[0], rtol=1e-15)
     assert_allclose(up[:, -1], 6 * ends[1], rtol=1e-15)
+
+
+@every_wall
+@pytest.mark.parametrize("entropy", [0.05, 0.7, 30.0])
+def test_with_entropy_rates_differ_by_the_drop_and_balance_at_equilibrium(wall, entropy):
+    """Through a face up − down is the drop of V and up/down is e^(drop/λ): that is both of them."""
+    rng = np.random.default_rng(2)
+    V = rng.normal(size=(2, 11, 3))
+    per_distance, per_width = rng.uniform(1, 2, (12, 1)), rng.uniform(1, 2, (11, 1))
+    up, down = np.empty_like(V), np.empty_like(V)
+    rates(V, entropy, per_distance[:, 0], per_width[:, 0], WALLS[wall], up, down)
+    before, after = 2 * V[:, :1] - V[:, 1:2], 2 * V[:, -1:] - V[:, -2:-1]
+    if wall == "periodic":
+        before, after = V[:, -1:], V[:, :1]
+    drop = -np.diff(np.concatenate([before, V, after], axis=1), axis=1)
+    through = per_distance.copy()
+    if wall == "closed":
+        through[[0, -1]] = 0.0
+    rise, fall = (d / np.expm1(d / entropy) * through for d in (-drop, drop))
+    assert_allclose(up, rise[:, 1:] * per_width, rtol=1e-11)
+    assert_allclose(down, fall[:, :-1] * per_width, rtol=1e-11)

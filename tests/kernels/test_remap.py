@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.lines import ORDERS, PROFILES, WALLS, remapped, rough_lines
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.interpolate import KroghInterpolator
 
 from mfpde.kernels.remap import remap
 from mfpde.kernels.stencils import remap_table
@@ -146,6 +147,81 @@ def test_closed_walls_hold_everything(wall):
         assert_array_equal(out, [0.0, line.sum()])
     else:
         assert_array_equal(new, np.roll(line, 50))
+
+
+@every_order
+def test_feet_beside_a_face_by_rounding_are_on_it(order):
+    """A shift by whole cells that was computed: still bit for bit."""
+    line = np.random.default_rng(3).exponential(size=30) ** 5
+    for aside in (-2e-14, 2e-14):
+        feet = np.arange(31.0) - 7 + aside
+        assert_array_equal(remapped(line, feet, order, "periodic")[0], np.roll(line, 7))
+        assert_array_equal(remapped(line, feet, order, "open")[0], np.r_[np.zeros(7), line[:-7]])
+
+
+def mass_below(line, k, xi, order, wall):
+    """Old mass of cell k left of xi by the rule of the module, and whether the cell is rough."""
+    N = len(line)
+    first = k - order // 2 if wall == "periodic" else np.clip(k - order // 2, 0, N - order)
+    faces, masses = first + np.arange(order + 1.0), line[(first + np.arange(order)) % N]
+    primitive = KroghInterpolator(faces - k, np.r_[0.0, np.cumsum(masses)])
+    mass = primitive(xi) - primitive(0.0)
+    if min(mass, line[k] - mass, *primitive.derivative([0.0, 1.0])) >= 0:
+        return mass, False
+    left, right = line[k] - line[k - 1], line[(k + 1) % N] - line[k]
+    at_wall = wall != "periodic" and k in (0, N - 1)
+    least = min(abs(left + right) / 2, 2 * abs(left), 2 * abs(right))
+    slope = 0.0 if at_wall or left * right <= 0 else np.copysign(least, left)
+    return line[k] * xi + slope * (xi**2 - xi) / 2, True
+
+
+@every_order
+@pytest.mark.parametrize("wall", ["open", "periodic"])
+@pytest.mark.parametrize("xi", [0.1, 0.5, 0.8])
+def test_a_cell_keeps_its_polynomial_or_the_limited_line(order, wall, xi):
+    """One foot in every cell, at xi of it: both distributions written out."""
+    for seed in range(4):
+        line = np.random.default_rng(seed).exponential(size=25) ** (1 + seed % 3)
+        low, rough = np.transpose([mass_below(line, k, xi, order, wall) for k in range(25)])
+        new, out, limited = remapped(line, np.arange(26) + xi, order, wall)
+        leak = low[0] if wall == "open" else 0.0
+        expected = line - low + np.roll(low, -1)
+        expected[-1] -= leak
+        assert 0 < limited == rough.sum() < 25
+        assert_allclose(new, expected, rtol=0, atol=1e-12 * line.max())
+        assert_allclose(out, [leak, 0.0], rtol=0, atol=1e-12 * line.max())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(lines_and_feet(), st.sampled_from(ORDERS))
+def test_masses_have_no_unit(case, order):
+    """In units of 2⁻⁴⁰ or 2⁴⁰ all is the same to the last bit, what is limited included."""
+    line, feet, wall = case
+    line = np.where(line < 1e-200, 0.0, line)
+    new, out, limited = remapped(line, feet, order, wall)
+    for unit in (2.0**-40, 2.0**40):
+        scaled, left, count = remapped(unit * line, feet, order, wall)
+        assert_array_equal(scaled, unit * new)
+        assert_array_equal(left, unit * out)
+        assert count == limited
+
+
+def test_a_uniform_circle_is_measured_by_its_feet():
+    """Lines of one field, several feet in a cell, the last but one beyond the end or not: a new
+    mass is the length between two feet, and nothing is limited."""
+    rng = np.random.default_rng(8)
+    N, inner = 12, 200
+    gaps = rng.exponential(size=(N, inner)) ** 2
+    feet = np.zeros((N + 1, inner))
+    feet[1:] = np.cumsum(gaps, axis=0) * N / gaps.sum(axis=0)
+    feet += rng.uniform(-40, 40, inner)
+    feet[-2, ::2] = feet[0, ::2] + N + rng.uniform(0, 0.3, inner // 2)
+    ends = np.minimum(feet, feet[0] + N)
+    ends[-1] = feet[0] + N
+    new, out = np.empty((1, N, inner)), np.empty((2, 1, inner))
+    limited = remap(np.ones((1, N, inner)), feet[None], remap_table(5), PERIODIC, new, out)
+    assert_allclose(new[0], np.diff(ends, axis=0), rtol=0, atol=1e-12)
+    assert limited == 0
 
 
 def test_the_circle_closes_where_feet_meet():

@@ -1,13 +1,21 @@
 """Coefficients against what they are defined by: polynomials and Taylor series."""
 
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 import pytest
 from kernels.lines import ORDERS
 from numpy.testing import assert_allclose
 
-from mfpde.kernels.stencils import interpolation_table, lagrange, remap_table, switch_weights
+from mfpde.kernels.stencils import (
+    heat_polynomials,
+    interpolation_table,
+    lagrange,
+    remap_table,
+    slope_weights,
+    switch_weights,
+)
 
 # (asinh(δ/2)/(δ/2) and its reciprocal, term by term in δ²
 TO_POINTS = [Fraction(-1, 24), Fraction(3, 640), Fraction(-5, 7168), Fraction(35, 294912)]
@@ -58,7 +66,7 @@ def test_interpolation_is_exact_for_polynomials(degree):
             assert_allclose(value, (nodes[s] + xi) ** k, rtol=0, atol=1e-13 * np.abs(nodes[0]) ** k)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [3, 6, *ORDERS])
 @pytest.mark.parametrize("to_points", [True, False])
 def test_switch_weights_are_the_series(order, to_points):
     """Weights g of odd differences, gathered by powers of δ = 2i sin(θ/2).
@@ -89,3 +97,24 @@ def test_switch_symbols_are_of_order_p_plus_1(order):
         )
         error = np.abs(symbol - factor)
         assert_allclose(np.log2(error[:-1] / error[1:]), order + 1, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 8])
+def test_slopes_at_a_face_are_exact_for_odd_powers(order):
+    """Σ_m g_m (x_m^q − (−x_m)^q) = ∂x^q(0) at x_m = m + ½, for q < order."""
+    weights = slope_weights(order)
+    x = np.arange(len(weights)) + 0.5
+    assert len(weights) == order // 2
+    for q in range(1, order, 2):
+        assert_allclose(2 * weights @ x**q, q == 1, rtol=0, atol=1e-13 * x[-1] ** q)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 5])
+def test_heat_polynomials_have_the_moments_of_a_gaussian(reach):
+    """Σ c_j j^2m over both sides is (2m − 1)!! s^2m, power by power of s²."""
+    table, j = heat_polynomials(reach), np.arange(1.0, reach + 1)
+    assert table.shape == (reach, reach)
+    for m in range(1, reach + 1):
+        moment = np.zeros(reach)
+        moment[m - 1] = prod(range(1, 2 * m, 2))
+        assert_allclose(2 * j ** (2 * m) @ table, moment, rtol=0, atol=1e-14 * reach ** (2 * m))

@@ -32,6 +32,44 @@ def test_parabolas_are_reconstructed_exactly():
     assert_allclose(above[inside], p(edges)[inside], rtol=1e-13)
 
 
+def parabola(averages, first):
+    """The density with these averages in three cells [first, first + 1], …"""
+    faces = first + np.arange(4.0)
+    primitive = np.linalg.solve(np.vander(faces, increasing=True), np.r_[0.0, np.cumsum(averages)])
+    return Polynomial(primitive).deriv()
+
+
+def unrest(p):
+    """Jiang & Shu's β = Σ_l ∫ (p⁽ˡ⁾)² over the cell [−½, ½], l = 1, 2."""
+    squares = ((p.deriv(1) ** 2 + p.deriv(2) ** 2).integ())(np.array([-0.5, 0.5]))
+    return squares[1] - squares[0]
+
+
+def blended(five):
+    """The upper face value of the middle one of five cells by the formulas of the papers."""
+    p = [parabola(five[k : k + 3], k - 2.5) for k in range(3)]
+    beta = np.array([unrest(q) for q in p])
+    alpha = np.array([0.1, 0.6, 0.3]) * (1 + (abs(beta[0] - beta[2]) / beta) ** 2)
+    return alpha @ [q(0.5) for q in p] / alpha.sum()
+
+
+@pytest.mark.parametrize("power", [1, 3, 6])
+def test_parabolas_are_weighted_by_their_unrest(power):
+    """WENO-Z at rough data, from the integrals that define it."""
+    rho = np.random.default_rng(power).exponential(size=15) ** power
+    below, above = sides(rho[None, :, None], OPEN)
+    for f in range(3, 13):
+        assert_allclose(below[f], blended(rho[f - 3 : f + 2]), rtol=1e-9)
+        assert_allclose(above[f], blended(rho[f - 2 : f + 3][::-1]), rtol=1e-9)
+
+
+def test_where_nothing_changes_the_average_is_the_face_value():
+    """All β are 0 there, and no weight is 0/0."""
+    for value in (0.0, 0.7):
+        for side in sides(np.full((1, 9, 1), value), PERIODIC):
+            assert_allclose(side, value, rtol=1e-15)
+
+
 def test_order_five_where_waves_have_extrema_and_inflections():
     errors, cells = [], (40, 60, 90)
     for n in cells:

@@ -69,6 +69,21 @@ def test_nothing_to_learn_and_nothing_to_move():
     assert_allclose(still.over(2.0, F), 2 * WEIGHTS * (F - Y), rtol=1e-15)
 
 
+@pytest.mark.parametrize("reach", [1e-6, 1e-3, 0.1, 1.0])
+def test_a_series_ends_with_the_terms_that_count(reach):
+    """rate·dt ≤ 1: the k-th term is at most reach^k/k! of the first, and 1/24! is 2e-24."""
+    applied = []
+
+    def kernel(u):
+        applied.append(u)
+        return K @ u
+
+    rate = np.trace(K)
+    Drive(mf.square(Y, WEIGHTS), kernel, rate).over(reach / rate, F)
+    fall = reach ** np.arange(1.0, 25) / np.cumprod(np.arange(1.0, 25))
+    assert len(applied) <= 2 + np.searchsorted(-fall, -1e-19)
+
+
 @pytest.mark.parametrize(("loss", "targets"), [(mf.square, Y), (mf.logistic, SIGNS)])
 def test_what_is_no_number_stays_none(loss, targets):
     """Of a NaN the answer is NaN, at once: the loop refuses it."""
