@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from faults.disk import everything, leftovers
 from loop.planted import failing, plain, square
+from numpy.testing import assert_allclose
 
 import mfpde as mf
 import particle_ref as pr
@@ -27,6 +28,14 @@ from mfpde.errors import (
     StepRefused,
 )
 from mfpde.loop import checkpoint
+from mfpde.loop.guards import (
+    State,
+    broken_promise,
+    mass_escaped,
+    mass_mismatch,
+    unsound,
+    wall_mass,
+)
 from mfpde.methods.step import Method, Step
 
 FAULTY = 7  # the step that blows up
@@ -254,3 +263,114 @@ def test_particles_that_blow_up(tmp_path, name):
         pr.run(problem(), cloud, method, TIMES, to=mf.store(tmp_path / "run"))
     assert stop.value.last.sizes["time"] < len(TIMES)
     assert_good(tmp_path / "run")
+
+
+# The guards themselves, a hair below and above what they allow ------------------------------------
+FLOW = mf.WassersteinFlow(plain(), GRID)
+NOWHERE = {"a": (0.0, 0.0), "w": (0.0, 0.0)}
+
+
+def state(flow=FLOW, rho=None, energy=None, **parts):
+    """The start of a flow with other parts."""
+    rho = flow.start if rho is None else rho
+    field = flow.field(flow.start)
+    field = replace(field, energy=field.energy if energy is None else energy)
+    rest = {"t": 0.5, "step": 3, "escaped": NOWHERE, "carried": 0.0} | parts
+    return State(rho=rho, field=field, **rest)
+
+
+def assert_stops(error, kind):
+    """It is of that kind and says so first."""
+    assert type(error) is kind
+    assert error.what.startswith(f"{kind.__name__}: ")
+    assert error.why
+    assert error.fix
+    assert "step 3" in error.what
+
+
+def test_a_density_may_be_zero_but_no_less():
+    rho = FLOW.start.copy()
+    rho[4, 7] = 0.0
+    assert unsound(state(rho=rho), FLOW, UPWIND, 0.1) is None
+    for below in (-1e-300, -0.5, -2.0):
+        rho[4, 7] = below
+        error = unsound(state(rho=rho), FLOW, UPWIND, 0.1)
+        assert_stops(error, NegativeDensity)
+        a, w = (GRID.axes[c].centres for c in "aw")
+        assert f"(a, w) = ({a[4]:.4g}, {w[7]:.4g})" in error.what
+
+
+@pytest.mark.parametrize(
+    "accounts", [{"carried": np.nan}, {"dissipated": np.inf}, {"energy": np.nan}], ids=str
+)
+def test_accounts_are_numbers(accounts):
+    assert_stops(unsound(state(**accounts), FLOW, UPWIND, 0.1), NonFinite)
+
+
+@pytest.mark.parametrize(("scale", "energy", "carried"), [(9.0, 2, 1), (3, -8.0, 1), (3, 2, -7.0)])
+def test_a_monotone_energy_rises_by_round_off_at_most(scale, energy, carried):
+    """1e-12 of the largest of the three; what left counts with the energy it took along."""
+    slack = 1e-12 * max(scale, abs(energy), abs(carried))
+    before = state(energy=energy, carried=carried)
+    for rise in (-1.0, 0.9 * slack):
+        after = state(energy=energy - 0.25, carried=carried + 0.25 + rise)
+        assert broken_promise(before, after, scale, UPWIND, 0.1) is None
+    for rise in (1.2 * slack, 1.0):
+        after = state(energy=energy - 0.25, carried=carried + 0.25 + rise)
+        assert_stops(broken_promise(before, after, scale, UPWIND, 0.1), EnergyRise)
+        for free in (FREE, LOOSE):
+            assert broken_promise(before, after, scale, free, 0.1) is None
+
+
+@pytest.mark.parametrize("aside", [-1.0, 1.0])
+def test_an_exact_energy_falls_by_what_was_dissipated(aside):
+    """From 2 + 1 to 1.5 + 1.25 while the account goes from 4 to 4.25; round-off is 1e-12 of 2."""
+    before = state(energy=2.0, carried=1.0, dissipated=4.0)
+    for defect in (0.0, 1.8e-12):
+        after = state(energy=1.5 + aside * defect, carried=1.25, dissipated=4.25)
+        assert broken_promise(before, after, 0.5, EXACT, 0.1) is None
+    for defect in (2.4e-12, 1.0):
+        after = state(energy=1.5 + aside * defect, carried=1.25, dissipated=4.25)
+        assert_stops(broken_promise(before, after, 0.5, EXACT, 0.1), EnergyMismatch)
+    after = state(energy=1.5, carried=1.25, dissipated=np.nan)
+    assert_stops(broken_promise(before, after, 0.5, EXACT, 0.1), EnergyMismatch)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_mass_is_one_but_for_round_off(sign):
+    """Half of it inside, half through three walls."""
+    escaped = {"a": (0.2, 0.0), "w": (0.1, 0.2)}
+    right, wrong, lost = (
+        mass_mismatch(state(rho=FLOW.start * (0.5 + sign * error), escaped=escaped), FLOW)
+        for error in (0.9e-10, 1.1e-10, 0.1)
+    )
+    assert right is None
+    assert_stops(wrong, MassMismatch)
+    assert_stops(lost, MassMismatch)
+
+
+def test_mass_may_leave_up_to_the_tolerance_and_then_the_box_grows_where_it_left():
+    """By 0.3 of the axis, on every side with a tenth of the largest leak."""
+    gone = state(escaped={"a": (0.0, 0.5), "w": (0.0625, 0.03)})
+    assert gone.lost == 0.5925
+    assert mass_escaped(gone, FLOW, 0.5925) is None
+    error = mass_escaped(gone, FLOW, 0.592)
+    assert_stops(error, MassEscaped)
+    assert_allclose(error.box["a"], (-6.0, 6.0 + 0.3 * 12))
+    assert_allclose(error.box["w"], (-6.0 - 0.3 * 12, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("entropy", "named", "counted"),
+    [(0.0, "closed", True), (0.1, "closed", False), (0.1, None, True), (0.0, None, False)],
+)
+def test_mass_at_walls_that_hold_it(entropy, named, counted):
+    """Entropy closes walls unasked: those count. Closed by name with entropy they are the domain;
+    open ones hold nothing."""
+    flow = mf.WassersteinFlow(
+        plain(entropy=entropy, penalty=mf.ridge(0.1)), square(cells=6, walls=named)
+    )
+    rho = np.random.default_rng(0).random((6, 6))
+    layers = [rho[0], rho[-1], rho[:, 0], rho[:, -1]]
+    heaviest = max(layer.sum() for layer in layers) * 4.0  # cells of 2 by 2
+    assert_allclose(wall_mass(state(flow, rho), flow), heaviest if counted else 0.0, rtol=1e-14)
