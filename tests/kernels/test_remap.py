@@ -10,7 +10,7 @@ from scipy.interpolate import KroghInterpolator
 
 from mfpde.kernels.remap import remap
 from mfpde.kernels.stencils import remap_table
-from mfpde.kernels.tiles import PERIODIC, axis_view
+from mfpde.kernels.tiles import PERIODIC, WALL, axis_view
 
 every_order = pytest.mark.parametrize("order", ORDERS)
 every_wall = pytest.mark.parametrize("wall", WALLS)
@@ -264,6 +264,23 @@ def test_lines_of_a_field_do_not_mix():
                 assert_array_equal(axis_view(new, axis)[o, :, i], line)
                 assert_array_equal(out[:, o, i], left)
     assert PERIODIC == 2
+
+
+def test_feet_a_hair_apart_where_a_cell_ends_in_nothing():
+    """Left of 1 − δ its limited line has the mass m(1 − δ²): rounded, it may fall from foot to foot
+    (by as much as a last place of m), and what lies between them must not."""
+    rng = np.random.default_rng(9)
+    m, inner = 1 + rng.random(200), 200
+    line, feet = np.zeros((1, 12, inner)), np.empty((1, 13, inner))
+    line[0, 3:6] = m * [[30.0], [10.0], [1.0]]
+    near, apart = 10.0 ** rng.uniform([[-13], [-8]], [[-5], [0]], (2, inner))
+    feet[0] = np.linspace(0, 12, 13)[:, None]
+    feet[0, 2:7] = np.sort(6 - near * (1 + apart * rng.random((5, inner))), axis=0)
+    new, out = np.empty_like(line), np.empty((2, 1, inner))
+    limited = remap(line, feet, remap_table(5), WALL["closed"], new, out)
+    assert limited >= inner
+    assert new.min() >= 0
+    assert_allclose(new.sum(axis=1)[0], 41 * m, rtol=1e-15)
 
 
 def test_light_neighbours_do_not_hand_on_all_they_hold():
