@@ -98,6 +98,22 @@ def test_beside_walls_linearly_and_beyond_the_last_centre_into_its_cell():
     assert_allclose(dealt([axis], np.ones(1), [0.08])[0][:3], [0.7, 0.3, 0.0], atol=1e-15)
 
 
+@pytest.mark.parametrize("axis", [*AXES.values(), mf.stretched(-1.0, 1.5, 14, ratio=40.0)], ids=str)
+def test_a_lonely_mass_is_shared_by_the_centres_beside_it(axis):
+    """What it would drain is empty, so the linear kernel is left: at centres and a hair beside
+    them, at edges, and beyond the outermost centres, where that cell takes all."""
+    centres, hats, N = axis.centres, np.eye(axis.cells), axis.cells
+    if axis.is_periodic:
+        period = axis.high - axis.low
+        centres = np.r_[centres[-1] - period, centres, centres[0] + period]
+        hats = hats[np.arange(-1, N + 1) % N]
+    hairs = (np.nextafter(axis.centres, side) for side in (-9.0, 9.0))
+    for y in np.concatenate([axis.centres, *hairs, axis.edges, inside(axis, 4, 40)]):
+        cells, _ = dealt([axis], np.ones(1), [y])
+        linear = [np.interp(y, centres, hat) for hat in hats.T]
+        assert_allclose(cells, linear, rtol=0, atol=1e-14)
+
+
 def test_round_the_circle():
     """A shift by whole cells of all masses shifts what they are dealt to."""
     axis = AXES["periodic"]
