@@ -23,7 +23,7 @@ def drive(loss, targets, stiff, decay):
     return Drive(loss(targets, WEIGHTS), lambda u: kernel @ u, stiff * np.trace(K), decay)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.8])
+@pytest.mark.parametrize("decay", [0.0, 0.8, 30.0])
 @pytest.mark.parametrize(
     ("dt", "stiff"), [(0.01, 1.0), (0.7, 1.0), (10.0, 1.0), (10.0, 20.0), (-0.3, 1.0)]
 )
