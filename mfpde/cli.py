@@ -300,8 +300,8 @@ def run(
         float, typer.Option(help="Weight of the entropy: the temperature of particles' noise.")
     ] = 0.0,
     method: Annotated[
-        str, typer.Option(help=f"{', '.join(METHODS)}.  [muscl; {NOISY} with entropy]")
-    ] = "",
+        str | None, typer.Option(help=f"{', '.join(METHODS)}.  [muscl; {NOISY} with entropy]")
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(help="Cells along every axis.  [64; 24 on four axes]")
     ] = None,
@@ -337,7 +337,7 @@ def run(
             ridge=ridge,
             entropy=entropy,
             bias=bias,
-            method=method or (NOISY if entropy > 0 else "muscl"),
+            method=(NOISY if entropy > 0 else "muscl") if method is None else method,
             cells=cells,
             horizon=horizon,
             particles=widths_of(particles or ["100 1000 10000"]),

@@ -246,12 +246,12 @@ def test_a_problem_that_blows_up(tmp_path, name):
     assert_good(tmp_path / "run")
 
 
-PARTICLES = {
+PARTICLES = {  # a stored run asks some 70 slopes to know its problem again
     "growing velocity": (lambda: plain(penalty=GROWING), pr.GradientFlow()),
-    "NaN slope": (lambda: failing("slope", 30), pr.GradientFlow()),
+    "NaN slope": (lambda: failing("slope", 100), pr.GradientFlow()),
     "steps over the limit": (lambda: plain(penalty=GROWING), pr.Descent(0.5)),
-    "NaN slope of descent": (lambda: failing("slope", 20), pr.Descent(0.1)),
-    "NaN slope of characteristics": (lambda: failing("slope", 30), pr.Characteristics()),
+    "NaN slope of descent": (lambda: failing("slope", 90), pr.Descent(0.1)),
+    "NaN slope of characteristics": (lambda: failing("slope", 100), pr.Characteristics()),
 }
 
 
