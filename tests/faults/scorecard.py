@@ -509,7 +509,7 @@ def mutation() -> Row:
 
 
 REPEATS, BETWEEN = 5, 100
-HORIZON = 125.0  # some 2000 steps
+HORIZON = 400.0  # some 2500 steps
 
 
 def price() -> Row:
