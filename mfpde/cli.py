@@ -34,7 +34,7 @@ from mfpde.experiment import (
     Plan,
     asked_of,
     computed,
-    gradient_flow,
+    particle_method,
     settle,
 )
 from mfpde.loop.box import grid_on
@@ -143,7 +143,7 @@ def horizon_of(problem: mf.Problem, asked: float | None) -> tuple[float, str]:
     if asked is not None:
         return asked, "as asked"
     cloud = pr.sample(problem, PROBES, kind="sobol")
-    method = pr.Langevin(LONGEST_STEP, 0) if problem.entropy > 0 else gradient_flow(problem)
+    method = particle_method(problem, LONGEST_STEP, seed=0)
     risk = pr.run(problem, cloud, method, DOUBLINGS).risk.values
     for time_, now, doubled in zip(DOUBLINGS, risk, risk[1:], strict=False):
         if doubled > SETTLED * now:

@@ -74,6 +74,11 @@ def gradient_flow(problem: mf.Problem) -> pr.GradientFlow:
     return pr.GradientFlow(rtol=1e-5, atol=1e-8, integrator="RK45")
 
 
+def particle_method(problem: mf.Problem, dt: float, seed: int) -> pr.GradientFlow | pr.Langevin:
+    """How particles follow the problem: under noise by steps of ``dt``."""
+    return pr.Langevin(dt, seed) if problem.entropy > 0 else gradient_flow(problem)
+
+
 def asked_of(plan: Plan) -> dict[str, str]:
     """The plan in words, line by line."""
     grid, samples = plan.grid, plan.samples
@@ -117,12 +122,10 @@ def flow_of(problem: mf.Problem, times: Array, start: tuple[int, pr.Cloud]) -> x
     seed, cloud = start
     span = float(times[1] - times[0])
     dt = span / math.ceil(span / LONGEST_STEP)
-    if problem.entropy > 0:
-        return pr.run(problem, cloud, pr.Langevin(dt, seed), times)
     try:
-        return pr.run(problem, cloud, gradient_flow(problem), times)
+        return pr.run(problem, cloud, particle_method(problem, dt, seed), times)
     except pr.NumericalStop:
-        if not (problem.activation and problem.activation.kinks):
+        if problem.entropy > 0 or not (problem.activation and problem.activation.kinks):
             raise
         return pr.run(problem, cloud, pr.Descent(dt), times)
 

@@ -38,12 +38,7 @@ def predict(problem: Problem, snapshot: xr.Dataset, x: ArrayLike) -> Array:
     inputs = new_inputs(problem, x)
     psi = partial(ridge_functions, activation.value, with_bias(inputs, problem.bias))
     points, weights = as_measure(snapshot)
-    if coordinates(snapshot) != problem.coords:
-        raise InvalidInput(
-            f"the snapshot has coordinates {coordinates(snapshot)}",
-            f"the neurons of {problem!r} have {problem.coords}",
-            "a run of this problem",
-        )
+    check_neurons(problem, snapshot)
     charge = weights * points[:, 0] if problem.lifted else weights
     neurons = points[:, 1:] if problem.lifted else points
     f, rows = np.zeros(len(inputs)), max(1, BLOCK // len(inputs))
@@ -75,12 +70,7 @@ def potential(
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
     measure = as_measure(snapshot)
-    if coordinates(snapshot) != problem.coords:
-        raise InvalidInput(
-            f"the snapshot has coordinates {coordinates(snapshot)}",
-            f"the neurons of {problem!r} have {problem.coords}",
-            "a run of this problem",
-        )
+    check_neurons(problem, snapshot)
     if points is not None:
         return potential_at(problem, snapshot, measure, numbers("points", points))
     if "rho" not in snapshot:
@@ -114,6 +104,16 @@ def potential_at(
             risk = part[:, 0] * features if problem.lifted else features
         values[start : start + rows] = risk + problem.penalty.value(part)
     return values
+
+
+def check_neurons(problem: Problem | KernelProblem, snapshot: xr.Dataset) -> None:
+    """Raise InvalidInput unless the snapshot is one of the problem's neurons."""
+    if coordinates(snapshot) != problem.coords:
+        raise InvalidInput(
+            f"the snapshot has coordinates {coordinates(snapshot)}",
+            f"the neurons of {problem!r} have {problem.coords}",
+            "a run of this problem",
+        )
 
 
 def activation_of(problem: Problem) -> Activation:

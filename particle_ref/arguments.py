@@ -40,7 +40,8 @@ def numbers(name: str, value: ArrayLike) -> Array:
         if np.ma.is_masked(value):
             raise TypeError("it holds masked values, and what is under a mask is no datum")
         given = np.asarray(value)
-        if given.dtype.kind not in "biufO" or any(isinstance(v, str | bytes) for v in given.flat):
+        objects = given.flat if given.dtype.kind == "O" else ()  # which alone may hold text
+        if given.dtype.kind not in "biufO" or any(isinstance(v, str | bytes) for v in objects):
             raise TypeError(f"it holds values of type {given.dtype}")
         with np.errstate(over="ignore"):  # beyond a float's range is inf
             return np.array(given, dtype=float, order="C")
