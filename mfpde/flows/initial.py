@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int
     is then divided into ``division`` ones. Two arrays (cells, nodes); on a periodic axis the nodes
     of all images stand side by side.
     """
-    unit, weight = np.polynomial.legendre.leggauss(count)
+    unit, weight = gauss(count)
     panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division
     low, high = support if panels == 1 else reach
     nodes, weights = [], []
@@ -158,6 +158,12 @@ def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int
             nodes.append(lower[:, None] + width * (panel + 0.5 * (1 + unit)))
             weights.append(0.5 * width / axis.widths[:, None] * weight)
     return np.concatenate(nodes, axis=1), np.concatenate(weights, axis=1)
+
+
+@cache
+def gauss(count: int) -> tuple[Array, Array]:
+    """Gauss–Legendre nodes and weights on [−1, 1]."""
+    return np.polynomial.legendre.leggauss(count)
 
 
 def shifts(axis: Axis, reach: Ends) -> Array:

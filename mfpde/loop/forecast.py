@@ -44,6 +44,7 @@ DESCRIPTIONS = 64  # files of metadata, in pages
 CHECKPOINTS = 3  # densities: the newest, the one before, and one being written
 DROPS, ENTROPIC = 6.2, 7.2  # fields that a dissipation takes beside the potential
 GAPS = 1.5  # fields that lie idle where blocks are taken from the heap
+TRIFLE = 2**24  # bytes for which the system is not asked: an interpreter holds ten times as much
 HEAP = 2**25  # bytes from which on malloc hands every block back to the system (glibc)
 
 
@@ -107,33 +108,84 @@ def forecast(
     Raises:
         InvalidInput: when problem, grid and method do not fit, and for an unknown ``keep``.
     """
-    method = chosen_for(problem, grid, method)
-    if not isinstance(keep, str) or keep not in get_args(Keep):
-        raise InvalidInput(f"keep = {shown(keep)}", fix=f"one of {get_args(Keep)}")
-    snapshots = np.size(times)
-    density = snapshots if keep == "density" and to is None else 0
-    walls = resolved_walls(problem, grid).values()
-    smooth = takes_gradient(problem, method.quadrature, walls)
-
-    def memory(shape: Shape) -> int:
-        return round(NUMBER * peak(problem, shape, method, density, smooth))
-
-    def disk(shape: Shape) -> int:
-        return 0 if to is None else stored(problem, shape, snapshots, keep)
-
+    need = Need.of(problem, grid, method, times, keep, to is not None)
     available, free = available_memory(), math.inf if to is None else free_disk(Path(to))
 
     def fits(shape: Shape) -> bool:
-        return memory(shape) <= MOST_TAKEN * available and disk(shape) <= (1 - SPARE) * free
+        enough = need.memory(shape) <= MOST_TAKEN * available
+        return enough and need.disk(shape) <= (1 - SPARE) * free
 
     return Forecast(
-        memory=memory(grid.shape),
-        disk=disk(grid.shape),
+        memory=need.memory(grid.shape),
+        disk=need.disk(grid.shape),
         available=available,
         free=free,
         shape=dict(zip(grid.coords, grid.shape, strict=True)),
         largest=dict(zip(grid.coords, largest(grid.shape, fits), strict=True)),
     )
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run takes on a grid of any shape.
+
+    Attributes:
+        problem, method, keep: as for ``mf.solve``.
+        snapshots: how many are kept.
+        stored: whether in a folder.
+        smooth: whether the dissipation is taken from gradients of the potential.
+    """
+
+    problem: Problem | KernelProblem
+    method: Method
+    keep: Keep
+    snapshots: int
+    stored: bool
+    smooth: bool
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem | KernelProblem,
+        grid: Grid,
+        method: Method | None,
+        times: ArrayLike,
+        keep: Keep,
+        stored: bool,
+    ) -> Need:
+        """That of a call of ``mf.solve``."""
+        method = chosen_for(problem, grid, method)
+        if not isinstance(keep, str) or keep not in get_args(Keep):
+            raise InvalidInput(f"keep = {shown(keep)}", fix=f"one of {get_args(Keep)}")
+        walls = resolved_walls(problem, grid).values()
+        smooth = takes_gradient(problem, method.quadrature, walls)
+        return cls(problem, method, keep, np.size(times), stored, smooth)
+
+    def memory(self, shape: Shape) -> int:
+        """Bytes at the peak."""
+        kept = self.snapshots if self.keep == "density" and not self.stored else 0
+        return round(NUMBER * peak(self.problem, shape, self.method, kept, self.smooth))
+
+    def disk(self, shape: Shape) -> int:
+        """Bytes of the store, uncompressed."""
+        return stored(self.problem, shape, self.snapshots, self.keep) if self.stored else 0
+
+
+def check_room(
+    problem: Problem | KernelProblem,
+    grid: Grid,
+    method: Method,
+    times: ArrayLike,
+    keep: Keep,
+    to: str | os.PathLike[str] | None,
+) -> None:
+    """Raise where a run would take more than there is; the system is asked only if it matters."""
+    need = Need.of(problem, grid, method, times, keep, to is not None)
+    if to is None and need.memory(grid.shape) <= TRIFLE:
+        return
+    told = forecast(problem, grid, method, times, keep, to)
+    check_memory(told)
+    check_disk(told)
 
 
 def check_memory(told: Forecast) -> None:

@@ -22,6 +22,7 @@ from mfpde.version import __version__
 Keep = Literal["density", "marginals", "last"]
 Watch = Callable[[xr.Dataset], float]
 Row = dict[str, Any]
+Parts = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # variables, coordinates, attributes
 
 SCALARS = ("risk", "energy", "dissipation", "mass", "escaped", "escaped_energy")
 
@@ -67,8 +68,8 @@ class Recorder:
         found |= {"rho": coords} if self.keep == "density" else {}
         return found | ({f"marginal_{c}": (c,) for c in coords} if self.keep == "marginals" else {})
 
-    def template(self) -> xr.Dataset:
-        """The run before its first snapshot: variables over time have length 0."""
+    def template(self) -> Parts:
+        """The run before its first snapshot, as xr.Dataset takes it; time has length 0."""
         problem, grid = self.flow.problem, self.flow.grid
         sizes = dict(zip(grid.coords, grid.shape, strict=True))
         sizes |= {"sample": len(problem.y), "wall": 2 * len(sizes)}
@@ -79,11 +80,11 @@ class Recorder:
         data["escaped_through"] += ({"walls": ", ".join(self.walls())},)
         data |= {
             "x": (("sample", "input")[: problem.x.ndim], problem.x),
-            "y": ("sample", problem.y),
-            "weight": ("sample", problem.weights),
+            "y": (("sample",), problem.y),
+            "weight": (("sample",), problem.weights),
         }
         coords = {"time": data.pop("time")} | self.coordinates()
-        return xr.Dataset(data | self.edges(), coords=coords, attrs=self.provenance())
+        return data | self.edges(), coords, self.provenance()
 
     def last(self, state: State) -> dict[str, Any]:
         """The last density, where not every one is kept."""
@@ -135,14 +136,16 @@ class Recorder:
 
     def edges(self) -> dict[str, Any]:
         """Cell edges of every axis."""
-        return {f"{c}_edges": (f"{c}_edge", axis.edges) for c, axis in self.flow.grid.axes.items()}
+        return {
+            f"{c}_edges": ((f"{c}_edge",), axis.edges) for c, axis in self.flow.grid.axes.items()
+        }
 
     def coordinates(self) -> dict[str, Any]:
         """Cell centres with the geometry, box and walls of each axis."""
         problem, walls = self.flow.problem, self.flow.walls
         return {
             name: (
-                name,
+                (name,),
                 axis.centres,
                 {
                     "geometry": problem.domain[name].kind,
@@ -189,7 +192,7 @@ class Pages:
     state: Any = None  # nothing to go on from
     count, finished = 0, False
 
-    def __init__(self, template: xr.Dataset) -> None:
+    def __init__(self, template: Parts) -> None:
         self.template = template
         self.rows: list[Row] = []
         self.attrs: Mapping[str, Any] = {}
@@ -215,17 +218,19 @@ class Pages:
 
     def run(self) -> xr.Dataset:
         """The rows as a Dataset."""
+        data, coords, attrs = self.template
+        return xr.Dataset(
+            {**self.filled(data), **self.last}, self.filled(coords), {**attrs, **self.attrs}
+        )
 
-        def filled(name: Any, v: xr.Variable) -> Any:
-            if "time" not in v.dims:
-                return v
-            values = np.array([row[name] for row in self.rows], dtype=v.dtype)
-            return v.dims, values.reshape(len(self.rows), *v.shape[1:]), v.attrs
-
-        whole = {name: filled(name, v) for name, v in self.template.variables.items()}
-        data = {name: whole[name] for name in self.template.data_vars}
-        coords = {name: whole[name] for name in self.template.coords}
-        return xr.Dataset({**data, **self.last}, coords, {**self.template.attrs, **self.attrs})
+    def filled(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Variables of the template, those over time with what was kept."""
+        whole = dict(variables)
+        for name, (dims, empty, *attrs) in variables.items():
+            if "time" in dims:
+                values = np.array([row[name] for row in self.rows], dtype=empty.dtype)
+                whole[name] = (dims, values.reshape(len(self.rows), *empty.shape[1:]), *attrs)
+        return whole
 
 
 def observed(name: str, value: object) -> float:

@@ -22,7 +22,7 @@ from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import holding_box
 from mfpde.loop.choice import chosen_for
-from mfpde.loop.forecast import check_disk, check_memory, forecast
+from mfpde.loop.forecast import check_room
 from mfpde.loop.identity import check_watched, identity
 from mfpde.loop.progress import Progress, chosen, silent, within
 from mfpde.loop.record import Keep, Pages, Recorder, Watch
@@ -101,9 +101,7 @@ def solve(
     check_stride(chosen_method, instants)
     target = None if to is None else to if isinstance(to, Store) else Store(to)
     folder = None if target is None else target.path
-    told = forecast(problem, grid, chosen_method, instants, keep, folder)
-    check_memory(told)
-    check_disk(told)
+    check_room(problem, grid, chosen_method, instants, keep, folder)
     try:
         return evolved(
             problem, grid, chosen_method, instants, watch, keep, escaped_tolerance, show, target
@@ -169,7 +167,7 @@ def followed(
         book: Pages | Book = Pages(template)
         if to is not None:
             parts = identity(flow, method, keep, escaped_tolerance)
-            book = kept = held.enter_context(to.opened(parts, template, instants))
+            book = kept = held.enter_context(to.opened(parts, xr.Dataset(*template), instants))
             if watch and kept.count:
                 check_watched(recorder, kept.run(), kept.state)
         if book.finished:
