@@ -52,7 +52,7 @@ UNTOLD = "ignore:resource_tracker:UserWarning"  # that it tidies up after a proc
 SEVERAL = ("--x", "--particles")  # options that take several values
 Seconds = Annotated[
     float | None,
-    typer.Option(help="Stop after this time, with exit code 75; the same command goes on."),
+    typer.Option(help="Stop after this time, loading included; exit code 75, and it goes on."),
 ]
 
 NOISY = "scharfetter_gummel"
@@ -71,7 +71,11 @@ def main() -> None:
     try:
         app(spread(sys.argv[1:]))
     except signals.Interrupted:
-        sys.exit(signals.exit_code())
+        signals.leave(signals.exit_code())
+    except SystemExit as done:
+        if signals.received.first and isinstance(done.code, int):
+            signals.leave(done.code)
+        raise
 
 
 def tell_version(asked: bool) -> None:
