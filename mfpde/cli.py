@@ -1,24 +1,20 @@
 """The command line: ``mfpde run`` solves for the density, runs particles, and compares the two.
 
-Exit codes: 0 done, 2 bad arguments or input, 3 numerical stop, 4 a result is in the way, 5 storage,
-75 out of time, 130 and 143 interrupted; after the last three the same command goes on. An error is
-one paragraph on standard error.
+Exit codes: 0 done, 1 a check of a study failed, 2 bad arguments or input, 3 numerical stop, 4 a
+result is in the way, 5 storage, 75 out of time, 130 and 143 interrupted; after the last three
+``mfpde run`` goes on where it was. An error is one paragraph on standard error.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import signal
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -26,7 +22,7 @@ import typer
 
 import mfpde as mf
 import particle_ref as pr
-from mfpde import inspection, results, signals
+from mfpde import catalogue, inspection, results, signals
 from mfpde.errors import InvalidInput, MfpdeError, NumericalStop, Stopped
 from mfpde.experiment import (
     LONGEST_STEP,
@@ -38,6 +34,7 @@ from mfpde.experiment import (
     settle,
 )
 from mfpde.loop.box import grid_on
+from mfpde.processes import workers
 from mfpde.question import MOVING, Question, widths_of
 from mfpde.report import Outcome, findings, write
 from mfpde.report.findings import Samples
@@ -46,9 +43,6 @@ DOUBLINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SETTLED = 0.99  # of the risk, still there after a doubling of time
 PROBES = 512  # particles that look for the horizon
 MOST_SEEDS = 1000
-MOST_WORKERS = 8
-BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-UNTOLD = "ignore:resource_tracker:UserWarning"  # that it tidies up after a process ended at once
 SEVERAL = ("--x", "--particles")  # options that take several values
 Seconds = Annotated[
     float | None,
@@ -177,57 +171,6 @@ def planned(
     first = plan(executor.submit(mf.fit_grid, problem, cells, end).result(), end, why)
     settle(first, folder)
     return first
-
-
-class Sheltered(SpawnProcess):
-    """A process that Ctrl-C does not reach: it ends with this one, which decides when."""
-
-    def start(self) -> None:
-        """Begin, with Ctrl-C held back for good."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class Shelter(SpawnContext):
-    """Starts such processes."""
-
-    Process = Sheltered
-
-
-def end_with_parent() -> None:
-    """In a worker: outlive the process that started it by nothing."""
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-@contextmanager
-def workers(jobs: int) -> Iterator[Executor]:
-    """Processes of one BLAS thread each: results do not depend on how many cores there are."""
-    before = dict(os.environ)
-    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))  # read when a process loads NumPy
-    quiet = [before.get("PYTHONWARNINGS", ""), UNTOLD]
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
-    count = min(jobs, os.cpu_count() or 1, MOST_WORKERS)
-    executor = ProcessPoolExecutor(count, Shelter(), initializer=end_with_parent)
-    try:
-        yield executor
-    except BaseException:
-        for worker in multiprocessing.active_children():
-            worker.kill()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager
@@ -373,6 +316,48 @@ def check(folder: Folder) -> None:
     """Compare every file in DIR with its hash; exit code 5 names one that changed or went."""
     with explained():
         say(inspection.verified(folder))
+
+
+@app.command()
+def compare(left: Folder, right: Folder) -> None:
+    """How far apart the runs in two folders are, at the times that both hold."""
+    with explained():
+        gaps = mf.compare(inspection.run_in(left), inspection.run_in(right))
+        say(findings.aligned(*inspection.gap_rows(gaps)))
+
+
+@app.command("list")
+def list_studies() -> None:
+    """The studies: what each claims, and what it found."""
+    with explained():
+        studies = catalogue.studies()
+        say("\n\n".join(studies.read(path).in_brief() for path in studies.files()))
+
+
+@app.command()
+def study(
+    name: str,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version, in seconds.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A parameter.")
+    ] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List the parameters, and end.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder.  [runs/NAME-1, -2, ...]")] = None,
+) -> None:
+    """Run the study NAME: its claim, its checks, its figures, as a report."""
+    with explained():
+        studies = catalogue.studies()
+        chosen = studies.named(name)
+        if fields:
+            say(chosen.fields())
+            return
+        folder = Path(os.path.normpath(out)) if out else results.next_free(name)
+        config = chosen.config(set_ or (), quick)
+        result = studies.perform(chosen, config, folder, studies.Progress(sys.stderr.isatty()))
+        say(f"{chosen.title}\n\n{findings.aligned(*studies.table(result.checks))}\n")
+        say(f"{folder / 'report.html'} after {result.seconds:.1f} s")
+        if result.failed:
+            refuse(f"failed: {'; '.join(check.name for check in result.failed)}", 1)
 
 
 @app.command()

@@ -96,6 +96,24 @@ def size_of(folder: Path) -> str:
     return f"{sum(sizes) / 1e6:.3g} MB in {len(sizes)} files"
 
 
+def run_in(path: Path) -> xr.Dataset:
+    """The density or the cloud in a folder; of ``mfpde run``, its density.
+
+    Raises InvalidInput where there is none, StorageError where it is damaged.
+    """
+    folder = folder_of(path)
+    with reported(folder, READING):
+        inside = is_result(folder)
+    return load(folder / results.DENSITY if inside else folder)
+
+
+def gap_rows(gaps: xr.Dataset) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what ``compare`` found, a row for every time."""
+    header = ["time", *(str(name).replace("_", " ") for name in gaps)]
+    columns = [gaps.time.values, *(values.values for values in gaps.values())]
+    return header, [[f"{value:.4g}" for value in row] for row in zip(*columns, strict=True)]
+
+
 def verified(path: Path) -> str:
     """Compare every file of a folder with its hash; what was found.
 

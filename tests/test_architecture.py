@@ -18,6 +18,7 @@ OPEN = {"errors", "version", "arguments"}  # to everyone
 ALL = {"problems", "grids", "kernels", "flows", "methods", "loop", "measures", "comparison"}
 ALL |= {"prediction", "fitting", "report", "sweeping", "accessor", "cli", "experiment", "data"}
 ALL |= {"signals", "results", "question", "inspection", "optimality", "error_budget"}
+ALL |= {"catalogue", "processes"}
 MEASURES = (
     {"problems", "grids", "flows", "measures", "comparison", "prediction"},
     {"numpy", "scipy", "xarray", "ot"},
@@ -51,6 +52,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "experiment": (ANY | {"particle_ref"}, ARRAYS),
     "question": (ANY, ARRAYS),
     "results": ({"loop"}, set()),
+    "catalogue": (set(), set()),
+    "processes": (set(), set()),
     "inspection": (ANY, ARRAYS | {"numba", "threadpoolctl"}),
     "signals": (set(), set()),  # loaded before anything that takes long
     "__main__": ({"cli"}, set()),
