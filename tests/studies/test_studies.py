@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner, Result
 
-from mfpde import catalogue, cli
+from mfpde import catalogue, cli, signals
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = SimpleNamespace(**runpy.run_path(str(STUDIES / "study.py"), run_name="study"))
@@ -231,6 +232,21 @@ def test_what_is_interrupted_leaves_nothing(tiny, monkeypatch):
     monkeypatch.setitem(tiny.perform.__globals__, "contents", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tiny.perform(study, study.config(quick=True), Path("out"))
+    assert not list(Path().iterdir())
+
+
+def test_a_signal_ends_a_study_with_nothing_written(tiny, monkeypatch):
+    path = tiny.HERE / "tiny.py"
+    raises = "import os, signal\n    os.kill(os.getpid(), signal.SIGTERM)\n    x ="
+    path.write_text(TINY.replace("x =", raises, 1))
+    before = {number: signal.getsignal(number) for number in signals.QUIT}
+    monkeypatch.setattr(signals, "received", signals.Received())
+    signals.install(loading=False)
+    try:
+        refused(command("study", "tiny", "--quick"), 143, "SIGTERM was received")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert not list(Path().iterdir())
 
 
