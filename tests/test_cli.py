@@ -398,6 +398,32 @@ def test_show_says_what_there_is(stored, tmp_path):
         assert all(word in shown.stdout for word in words), shown.stdout
 
 
+def test_compare_says_what_compare_does(stored, tmp_path):
+    """A density and a cloud of one problem; a result of mfpde run stands for its density."""
+    problem = mf.two_layer([0.0, 1.0], [0.0, 1.0])
+    axes = {name: mf.uniform(-8, 8, 12) for name in problem.coords}
+    run = mf.solve(problem, mf.Grid(**axes), times=[0, 0.1], to=tmp_path / "run")
+    flow = mf.load(flow_in(tmp_path / "flow"))
+    compared = command("compare", str(tmp_path / "run"), str(tmp_path / "flow"))
+    assert compared.exit_code == 0, compared.stderr
+    header, *rows = (line.split("  ") for line in compared.stdout.splitlines())
+    assert "prediction gap" in header
+    gaps = mf.compare(run, flow)
+    assert len(rows) == gaps.sizes["time"]
+    for row, gap in zip(rows, gaps.sliced_w2.values, strict=True):
+        assert f"{gap:.4g}" in " ".join(row).split()
+    same = command("compare", str(stored), str(stored / "density"))
+    assert same.exit_code == 0, same.stderr
+    for row in same.stdout.splitlines()[1:]:
+        assert max(map(float, row.split()[1:])) <= 1e-12
+
+
+def test_compare_refuses_what_does_not_compare(stored, tmp_path):
+    flow = flow_in(tmp_path / "flow")
+    refused(command("compare", str(stored), str(flow)), 2, "the runs")
+    refused(command("compare", str(stored), str(tmp_path)), 2, "holds nothing of this software")
+
+
 def test_check_names_what_changed(stored, tmp_path):
     for folder in (stored, stored / "density", flow_in(tmp_path / "flow")):
         checked = command("check", str(folder))
