@@ -44,6 +44,7 @@ from mfpde.problems.laws import Law, gaussian, mixture, point, product, shell, u
 from mfpde.problems.losses import BoundLoss, Loss, huber, logistic, square
 from mfpde.problems.penalties import Penalty, no_penalty, path_norm, ridge, total_variation
 from mfpde.problems.problem import Problem
+from mfpde.problems.spikes import Kernel, dirichlet, spikes
 from mfpde.problems.two_layer import two_layer
 from mfpde.version import __version__
 
@@ -56,6 +57,7 @@ __all__ = [
     "Geometry",
     "Grid",
     "InvalidInput",
+    "Kernel",
     "KernelProblem",
     "Law",
     "Loss",
@@ -74,6 +76,7 @@ __all__ = [
     "circle",
     "compare",
     "cos",
+    "dirichlet",
     "erf",
     "estimated_error",
     "export",
@@ -113,6 +116,7 @@ __all__ = [
     "sigmoid",
     "softplus",
     "solve",
+    "spikes",
     "square",
     "store",
     "stretched",

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from mfpde.optimality.expansions import Expansion, expansion
+from mfpde.optimality.expansions import Ridges, ridges_of
 from mfpde.problems.penalties import Penalty, Shrinkage, no_penalty
 from mfpde.problems.problem import Array, Problem
 
@@ -48,28 +48,28 @@ def infimum(
     """The infimum of V = Σ_i r_i Φ_i + reg over the box ``low`` <= θ <= ``high``.
 
     Args:
-        problem: a two-layer network with a named or piecewise linear activation, and a penalty
-            made of ridge and total_variation; others have no known bounds.
+        problem: a two-layer network with a named or piecewise linear activation, or spikes, with a
+            penalty made of ridge and total_variation; others have no known bounds.
         slope: r (n,), the risk's slope ``problem.loss.slope(f)``, weights p_i included.
         low, high: (D,) ends of the box in the order of ``problem.coords``. The output weight's may
             be infinite; V is then bounded below where the penalty makes it so.
         tolerance: value − lower that is aimed at, in units of V, beside round-off.
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    series = None if problem.activation is None else expansion(problem.activation)
+    ridges = ridges_of(problem)
     shrinkage = quadratic_part(problem.penalty)
     inner = slice(int(problem.lifted), None)
     reason = ""
-    if series is None:
+    if ridges is None:
         reason = f"the derivatives of {problem.activation or 'these features'} have no known bounds"
     elif shrinkage is None:
         reason = f"the penalty {problem.penalty} has no known bounds"
     elif not (np.isfinite(low[inner]).all() and np.isfinite(high[inner]).all()):
         reason = "the box of the weights has no end"
-    if series is None or shrinkage is None or reason:
+    if ridges is None or shrinkage is None or reason:
         at = np.clip(np.zeros(len(low)), low, high)
         return Infimum(-np.inf, value_at(problem, slope, at), at, reason)
-    V = Potential(problem, series, shrinkage, slope, low, high)
+    V = Potential(problem.lifted, ridges, shrinkage, slope, low, high)
     lower, at, reason = branch_and_bound(V, low[inner], high[inner], tolerance)
     return Infimum(lower, value_at(problem, slope, at), at, reason)
 
@@ -136,20 +136,25 @@ class Potential:
 
     def __init__(
         self,
-        problem: Problem,
-        series: Expansion,
+        lifted: bool,
+        ridges: Ridges,
         shrinkage: Shrinkage,
         slope: Array,
         low: Array,
         high: Array,
     ) -> None:
-        self.series, self.r, self.x = series, slope, problem.directions
+        self.series, self.r, self.x, self.b = (
+            ridges.series,
+            slope,
+            ridges.directions,
+            ridges.offsets,
+        )
         mu = np.broadcast_to(np.asarray(shrinkage.mu, dtype=float), len(low))
-        if problem.lifted:
+        if lifted:
             self.a, self.mu_a, self.mu, self.s = (low[0], high[0]), mu[0], mu[1:], shrinkage.s
         else:
             self.a, self.mu_a, self.mu, self.s = (1.0, 1.0), 0.0, mu, 0.0
-        self.lifted = problem.lifted
+        self.lifted = lifted
         n, k = self.x.shape
         self.squares = (self.x[:, :, None] * self.x[:, None, :]).reshape(n, k * k)
         self.round_off = (n + k + 16) * ROUND_OFF
@@ -157,7 +162,8 @@ class Potential:
     def bounds(self, centre: Array, half: Array) -> Bounds:
         """Bounds on the boxes centre ± half, (N, k) each."""
         k = centre.shape[1]
-        z, size = centre @ self.x.T, np.abs(centre) @ np.abs(self.x).T
+        z = centre @ self.x.T + self.b
+        size = np.abs(centre) @ np.abs(self.x).T + np.abs(self.b)
         reach = half @ np.abs(self.x).T
         value, rate = self.series.activation.value(z), self.series.slope(z)
         curvature = self.series.curvature(z)

@@ -1,4 +1,4 @@
-"""Taylor expansions of the named activations, with bounds of what they leave out."""
+"""Taylor expansions of activations and kernels, with bounds of what they leave out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from mfpde.problems.activations import (
     softplus,
     tanh,
 )
-from mfpde.problems.problem import Array
+from mfpde.problems.problem import Array, Problem
+from mfpde.problems.spikes import Kernel, kernel_of
 
 # sup |σ''| and sup |σ'''|, attained: with t = tanh z, tanh'' = −2t(1 − t²) at t² = 1/3 and
 # tanh''' = −2(1 − t²)(1 − 3t²) at 0; sigmoid(z) = (1 + tanh(z/2))/2; softplus' = sigmoid;
@@ -39,12 +40,12 @@ class Expansion:
     Piecewise linear activations are Σ_j jump_j (z − kink_j)₊ and a straight line, exactly.
 
     Attributes:
-        activation: σ, smooth with known bounds or piecewise linear.
+        activation: σ, smooth with known bounds or piecewise linear; or a kernel ψ.
         bends, twists: sup |σ''| and sup |σ'''|; 0 where piecewise linear.
         jumps: of σ' at every kink, (m,); empty where smooth.
     """
 
-    activation: Activation
+    activation: Activation | Kernel
     bends: float
     twists: float
     jumps: Array
@@ -52,7 +53,7 @@ class Expansion:
     @property
     def kinks(self) -> Array:
         """Where σ' jumps, (m,)."""
-        return np.array(self.activation.kinks)
+        return np.array(getattr(self.activation, "kinks", ()))
 
     def slope(self, z: Array) -> Array:
         """σ'(z), at kinks the left one."""
@@ -79,3 +80,28 @@ def expansion(activation: Activation) -> Expansion | None:
         right, left = np.nextafter(kinks, np.inf), np.nextafter(kinks, -np.inf)
         return Expansion(activation, 0.0, 0.0, activation.slope(right) - activation.slope(left))
     return None
+
+
+@dataclass(frozen=True)
+class Ridges:
+    """Features σ(v·x_i + b_i) of one σ.
+
+    Attributes:
+        series: the expansion of σ.
+        directions: x (n, k).
+        offsets: b (n,).
+    """
+
+    series: Expansion
+    directions: Array
+    offsets: Array
+
+
+def ridges_of(problem: Problem) -> Ridges | None:
+    """A problem's features as ridge functions with known expansions, None for others."""
+    kernel = kernel_of(problem)
+    if kernel is not None:
+        series = Expansion(kernel, kernel.steepest(2), kernel.steepest(3), jumps=np.empty(0))
+        return Ridges(series, np.ones((len(problem.x), 1)), -problem.x)
+    known = None if problem.activation is None else expansion(problem.activation)
+    return None if known is None else Ridges(known, problem.directions, np.zeros(len(problem.y)))

@@ -66,7 +66,7 @@ def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float =
     Args:
         problem: a problem with features. For λ > 0 its loss has a conjugate; for λ = 0 it is a
             two-layer network with a named or piecewise linear activation and a penalty made of
-            mf.ridge and mf.total_variation.
+            mf.ridge and mf.total_variation, or mf.spikes.
         grid: the box, and the cells of a density; or ``"sphere"``.
         tolerance: the gap at which exchange (λ = 0) ends, in units of F; where it cannot get
             there, the gap says how far it got.

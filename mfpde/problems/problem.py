@@ -144,7 +144,9 @@ class Problem:
             "domain": spaces,
             "d2phi": d2phi,
             "inputs": frozen(
-                np.empty((n, 0)) if inputs is None else per_sample("inputs", inputs, n)
+                np.empty((n, 0))
+                if inputs is None or np.shape(inputs) == (n, 0)
+                else per_sample("inputs", inputs, n)
             ),
             "activation": activation,
             "bias": bias,

@@ -171,6 +171,7 @@ CUSTOM = {
         lifted=True,
         domain={"theta": mf.circle(1.0)},
     ),
+    "mf.spikes": mf.spikes(([0.1, 0.63], [1.0, -0.4]), mf.dirichlet(3), fidelity=0.2),
     "radius and height": mf.Problem(
         ("r", "h"),
         lambda q: np.tanh(q[:, :1] * ANGLES) * q[:, 1:],
@@ -209,6 +210,7 @@ CUSTOM = {
 GRIDS = {
     "cosines on the circle": mf.Grid(w=mf.periodic(0, 1, 12)),
     "spikes": mf.Grid(a=mf.stretched(-1, 1, 9), theta=mf.periodic(0, 1, 8)),
+    "mf.spikes": mf.Grid(a=mf.stretched(-1, 1, 9), theta=mf.periodic(0, 1, 8)),
     "radius and height": mf.Grid(r=mf.uniform(0, 3, 8), h=mf.uniform(-1, 1, 6)),
     "gaussian kernel": mf.Grid(u=mf.uniform(-3.2, 3.2, 9), v=mf.stretched(-3.2, 3.2, 8)),
     "kernel on the circle": mf.Grid(w=mf.periodic(0, 1, 9)),
