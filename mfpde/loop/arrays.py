@@ -47,12 +47,18 @@ class Arrays:
         self.make_room(list(over_time), length)
 
     def repeat(self, like: Mapping[str, str]) -> None:
-        """Give variables the metadata of others, which they are like."""
+        """Give variables the metadata of others, which they are like, with their own attributes."""
         root = json.loads(self.files[ROOT])
         arrays = root["consolidated_metadata"]["metadata"]
+
+        def renamed(metadata: dict[str, Any], name: str) -> dict[str, Any]:
+            attrs = {**metadata["attributes"], **self.template[name].attrs}
+            return metadata | {"attributes": attrs}
+
         for name, other in like.items():
-            arrays[name] = dict(arrays[other])
-            self.files[f"{name}/{ROOT}"] = self.files[f"{other}/{ROOT}"]
+            arrays[name] = renamed(arrays[other], name)
+            own = renamed(json.loads(self.files[f"{other}/{ROOT}"]), name)
+            self.files[f"{name}/{ROOT}"] = json.dumps(own).encode()
         self.files[ROOT] = json.dumps(root).encode()
 
     def make_room(self, names: list[str], length: int) -> None:
@@ -86,12 +92,12 @@ class Arrays:
 
 
 def alike(template: xr.Dataset) -> dict[str, str]:
-    """Variables over time that differ from an earlier one by their name alone, and that one's."""
+    """Variables over time that differ from an earlier one in name and words, and that one's."""
     first: dict[Any, str] = {}
     found: dict[str, str] = {}
     for name, v in template.data_vars.items():
         if "time" in v.dims:
-            other = first.setdefault((v.dims, v.dtype, repr(v.attrs)), str(name))
+            other = first.setdefault((v.dims, v.dtype, tuple(v.attrs)), str(name))
             found |= {str(name): other} if other != name else {}
     return found
 

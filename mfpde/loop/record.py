@@ -26,6 +26,23 @@ Parts = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # variables, coor
 
 SCALARS = ("risk", "energy", "dissipation", "mass", "escaped", "escaped_energy")
 
+MEANING = {
+    "time": "time t of the flow",
+    "rho": "density of neurons, cell averages",
+    "prediction": "prediction f(x_i)",
+    "risk": "risk R(f)",
+    "energy": "energy F = R + penalty + λ∫ρ log ρ",
+    "dissipation": "dissipation −dF/dt",
+    "dissipated": "energy dissipated since 0",
+    "mass": "mass inside",
+    "escaped": "mass that left through open walls",
+    "escaped_energy": "energy that left with it",
+    "escaped_through": "mass that left, by wall",
+    "x": "inputs x_i",
+    "y": "targets y_i",
+    "weight": "weights p_i of the samples",
+}
+
 
 class Recorder:
     """What is kept of each snapshot."""
@@ -74,14 +91,14 @@ class Recorder:
         sizes = dict(zip(grid.coords, grid.shape, strict=True))
         sizes |= {"sample": len(problem.y), "wall": 2 * len(sizes)}
         data: dict[str, Any] = {
-            name: (("time", *dims), np.empty((0, *(sizes[d] for d in dims))))
+            name: (("time", *dims), np.empty((0, *(sizes[d] for d in dims))), meaning(name))
             for name, dims in self.dimensions().items()
         }
-        data["escaped_through"] += ({"walls": ", ".join(self.walls())},)
+        data["escaped_through"][-1]["walls"] = ", ".join(self.walls())
         data |= {
-            "x": (("sample", "input")[: problem.x.ndim], problem.x),
-            "y": (("sample",), problem.y),
-            "weight": (("sample",), problem.weights),
+            "x": (("sample", "input")[: problem.x.ndim], problem.x, meaning("x")),
+            "y": (("sample",), problem.y, meaning("y")),
+            "weight": (("sample",), problem.weights, meaning("weight")),
         }
         coords = {"time": data.pop("time")} | self.coordinates()
         return data | self.edges(), coords, self.provenance()
@@ -90,7 +107,8 @@ class Recorder:
         """The last density, where not every one is kept."""
         if self.keep == "density":
             return {}
-        return {"rho_last": (self.flow.grid.coords, state.rho, {"time": state.t})}
+        told = meaning("rho") | {"time": state.t}
+        return {"rho_last": (self.flow.grid.coords, state.rho, told)}
 
     def scalars(self, state: State) -> dict[str, Any]:
         """The numbers of one instant."""
@@ -184,6 +202,13 @@ class Recorder:
             "escaped_tolerance": self.escaped_tolerance,
             "initial_mass_outside": self.flow.outside,
         }
+
+
+def meaning(name: str) -> dict[str, Any]:
+    """What a variable is, as the attribute that labels its plots; those watched keep their name."""
+    marginal = name.startswith("marginal_")
+    other = f"density of {name.removeprefix('marginal_')}" if marginal else name
+    return {"long_name": MEANING.get(name, other)}
 
 
 class Pages:

@@ -229,3 +229,14 @@ for values in (run.rho, run.energy, flow.position, flow.risk):
     seen = bits_by_threads(code)
     assert len(seen) == 1
     assert len(seen.pop().split()) == 4
+
+
+def test_every_variable_says_what_it_is(tmp_path):
+    """In memory and on disk, where like variables share all metadata but their words."""
+    asked = (plain(), square(), mf.upwind(), [0, 0.1])
+    stored = mf.solve(*asked, to=tmp_path / "run", keep="marginals")
+    run = mf.solve(*asked, keep="marginals")
+    named = [name for name, v in run.variables.items() if "long_name" in v.attrs]
+    assert {"time", "risk", "marginal_a", "rho_last", "weight"} <= set(named)
+    assert all(stored[name].attrs == run[name].attrs for name in named)
+    assert len({run[name].attrs["long_name"] for name in named}) == len(named)
