@@ -26,7 +26,7 @@ from mfpde.grids.axis import FEWEST_CELLS
 from mfpde.grids.grid import Grid
 from mfpde.loop.choice import chosen_for
 from mfpde.loop.machine import available_memory, free_disk
-from mfpde.loop.record import Keep
+from mfpde.loop.record import DENSITIES, Keep
 from mfpde.methods.step import Method
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
@@ -163,8 +163,9 @@ class Need:
 
     def memory(self, shape: Shape) -> int:
         """Bytes at the peak."""
-        kept = self.snapshots if self.keep == "density" and not self.stored else 0
-        return round(NUMBER * peak(self.problem, shape, self.method, kept, self.smooth))
+        kept = 0 if self.stored else self.snapshots
+        held = peak(self.problem, shape, self.method, kept, share(self.keep), self.smooth)
+        return round(NUMBER * held)
 
     def disk(self, shape: Shape) -> int:
         """Bytes of the store, uncompressed."""
@@ -194,7 +195,7 @@ def check_memory(told: Forecast) -> None:
         raise NotEnoughMemory(
             f"{cells_of(told.shape)} cells need {size(told.memory)} of memory",
             f"{size(told.available)} are available, and {MOST_TAKEN:.0%} of them may be taken",
-            f'{cells_of(told.largest)} cells; or keep less: keep="last"',
+            f'{cells_of(told.largest)} cells; or keep less: keep="last", or "single"',
         )
 
 
@@ -209,22 +210,28 @@ def check_disk(told: Forecast) -> None:
 
 
 def peak(
-    problem: Problem | KernelProblem, shape: Shape, method: Method, kept: int, smooth: bool
+    problem: Problem | KernelProblem,
+    shape: Shape,
+    method: Method,
+    kept: int,
+    share: float,
+    smooth: bool,
 ) -> float:
-    """Numbers held at the worst moment of a run that keeps ``kept`` densities in memory.
+    """Numbers held at the worst moment of a run that keeps a share of ``kept`` densities in memory.
 
     The flow's own fields are volumes, start, penalty, its masses, and the external potential; the
-    first of the densities is the start, and the last the one that is stepped.
+    first of whole densities is the start, and the last the one that is stepped.
     """
     cells, held = math.prod(shape), method.holding(problem, shape)
     tables, evaluating, anew = interaction(problem, shape)
     now = (5 if smooth else 6) * cells + tables + held.always + cells
-    earlier = max(kept - 2, 0) * cells if kept else cells
+    rows = kept * share * cells
+    earlier = max(rows - 2 * cells, 0) if kept and share == 1 else cells + rows
     return max(
         4 * cells + tables + evaluating,
         now + earlier + anew + held.stepping,
         now + earlier + anew + dissipation(problem, shape, smooth),
-        now + earlier + kept * cells + gaps(cells),
+        now + earlier + rows + gaps(cells),
     )
 
 
@@ -267,15 +274,21 @@ def features(problem: Problem, shape: Shape) -> tuple[int, int, int]:
 def stored(problem: Problem | KernelProblem, shape: Shape, snapshots: int, keep: Keep) -> int:
     """Bytes of a store: a file a snapshot for every variable, and the checkpoints."""
     cells, n, x = math.prod(shape), len(problem.y), problem.x.size
-    every = [1] * SCALARS + [n, 2 * len(shape)]
-    every += [cells] if keep == "density" else list(shape) if keep == "marginals" else []
-    once = [cells] * (CHECKPOINTS + (keep != "density"))
+    every: list[float] = [1] * SCALARS + [n, 2 * len(shape)]
+    every += [cells * share(keep)] if keep in DENSITIES else []
+    every += list(shape) if keep == "marginals" else []
+    once = [cells] * (CHECKPOINTS + (keep not in DENSITIES))
     once += [x, n, n, snapshots, LEDGER * snapshots, *shape, *(N + 1 for N in shape)]
     once += [1] * DESCRIPTIONS
     return snapshots * sum(map(on_disk, every)) + sum(map(on_disk, once))
 
 
-def on_disk(numbers: int) -> int:
+def share(keep: Keep) -> float:
+    """The part of a density's numbers that are kept of it at every snapshot."""
+    return np.dtype(DENSITIES[keep]).itemsize / NUMBER if keep in DENSITIES else 0.0
+
+
+def on_disk(numbers: float) -> int:
     """Bytes of a file of so many numbers, in whole pages."""
     return math.ceil(NUMBER * numbers / PAGE) * PAGE
 

@@ -241,6 +241,6 @@ def check_watched(recorder: Recorder, run: xr.Dataset, state: Mapping[str, Any] 
 def density_of(last: xr.Dataset, state: Mapping[str, Any] | None) -> Array | None:
     """The density of the last snapshot, from wherever it was kept; None where it was not."""
     for name in ("rho", "rho_last"):
-        if name in last:
+        if name in last and last[name].dtype == np.float64:
             return last[name].values
     return state["rho"] if state and state["t"] == float(last.time) else None

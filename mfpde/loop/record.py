@@ -19,7 +19,8 @@ from mfpde.methods.step import Method
 from mfpde.problems.problem import RECORDED, Array
 from mfpde.version import __version__
 
-Keep = Literal["density", "marginals", "last"]
+Keep = Literal["density", "single", "marginals", "last"]
+DENSITIES = {"density": np.float64, "single": np.float32}  # kept at all times, and as what
 Watch = Callable[[xr.Dataset], float]
 Row = dict[str, Any]
 Parts = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # variables, coordinates, attributes
@@ -64,8 +65,8 @@ class Recorder:
         row = self.scalars(state) | {"prediction": state.field.prediction}
         if self.method.promise == "exact":
             row["dissipated"] = state.dissipated
-        if self.keep == "density":
-            row["rho"] = state.rho
+        if self.keep in DENSITIES:
+            row["rho"] = state.rho.astype(DENSITIES[self.keep], copy=False)
         if self.keep == "marginals":
             row |= self.marginals(state)
         return row | (self.watched(self.snapshot(state)) if self.watch else {})
@@ -82,7 +83,7 @@ class Recorder:
         found: dict[str, tuple[str, ...]] = dict.fromkeys(("time", *SCALARS, *self.watch), ())
         found |= {"escaped_through": ("wall",), "prediction": ("sample",)}
         found |= {"dissipated": ()} if self.method.promise == "exact" else {}
-        found |= {"rho": coords} if self.keep == "density" else {}
+        found |= {"rho": coords} if self.keep in DENSITIES else {}
         return found | ({f"marginal_{c}": (c,) for c in coords} if self.keep == "marginals" else {})
 
     def template(self) -> Parts:
@@ -94,6 +95,9 @@ class Recorder:
             name: (("time", *dims), np.empty((0, *(sizes[d] for d in dims))), meaning(name))
             for name, dims in self.dimensions().items()
         }
+        if self.keep in DENSITIES:
+            dims, rho, told = data["rho"]
+            data["rho"] = dims, rho.astype(DENSITIES[self.keep]), told
         data["escaped_through"][-1]["walls"] = ", ".join(self.walls())
         data |= {
             "x": (("sample", "input")[: problem.x.ndim], problem.x, meaning("x")),
@@ -105,7 +109,7 @@ class Recorder:
 
     def last(self, state: State) -> dict[str, Any]:
         """The last density, where not every one is kept."""
-        if self.keep == "density":
+        if self.keep in DENSITIES:
             return {}
         told = meaning("rho") | {"time": state.t}
         return {"rho_last": (self.flow.grid.coords, state.rho, told)}

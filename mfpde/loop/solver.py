@@ -62,8 +62,9 @@ def solve(
         to: a folder (or ``mf.store``) the run is written to snapshot by snapshot. The same call
             again goes on from there, bit for bit, or returns the finished run; so do more
             ``times`` that begin like those before. Numbers stay on disk until they are asked for.
-        keep: "density" keeps rho at all times; "marginals" one density per coordinate and the last
-            rho; "last" the last rho only.
+        keep: "density" keeps rho at all times; "single" does so in single precision, to 6e-8 of
+            every cell average; "marginals" one density per coordinate and the last rho; "last" the
+            last rho only. Steps are made in double precision whatever is kept.
         escaped_tolerance: mass that may leave through open walls before the run is stopped.
         progress: None shows a line at a terminal; False is silent; a function gets (state, end)
             after every step, and may raise ``mfpde.errors.Stopped`` to end the run there.

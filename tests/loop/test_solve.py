@@ -240,3 +240,22 @@ def test_every_variable_says_what_it_is(tmp_path):
     assert {"time", "risk", "marginal_a", "rho_last", "weight"} <= set(named)
     assert all(stored[name].attrs == run[name].attrs for name in named)
     assert len({run[name].attrs["long_name"] for name in named}) == len(named)
+
+
+def test_single_precision_keeps_every_cell_to_6e_8(tmp_path):
+    """It is how densities are kept and nothing else: steps, numbers and resuming are the same."""
+    asked, times = (plain(), square(), mf.muscl()), [0, 0.1, 0.2]
+    whole, kept = mf.solve(*asked, times), mf.solve(*asked, times, keep="single")
+    assert kept.rho.dtype == np.float32
+    assert_allclose(kept.rho, whole.rho, rtol=2.0**-24, atol=1e-37)
+    for name in set(whole.data_vars) - {"rho"}:
+        assert np.array_equal(kept[name], whole[name])
+    mf.solve(*asked, times[:2], to=tmp_path / "run", keep="single")
+    stored = mf.solve(*asked, times, to=tmp_path / "run", keep="single")
+    assert stored.identical(kept.assign_attrs(stored.attrs))
+    assert mf.compare(whole, kept).prediction_gap.max() == 0
+    assert float(mf.compare(whole, kept).energy_distance.max()) < 1e-6
+    told = {
+        keep: mf.forecast(*asked, np.arange(100), keep).memory for keep in ("density", "single")
+    }
+    assert 0.5 < told["single"] / told["density"] < 0.6
