@@ -274,8 +274,8 @@ def features(problem: Problem, shape: Shape) -> tuple[int, int, int]:
 def stored(problem: Problem | KernelProblem, shape: Shape, snapshots: int, keep: Keep) -> int:
     """Bytes of a store: a file a snapshot for every variable, and the checkpoints."""
     cells, n, x = math.prod(shape), len(problem.y), problem.x.size
-    every: list[float] = [1] * SCALARS + [n, 2 * len(shape)]
-    every += [cells * share(keep)] if keep in DENSITIES else []
+    every = [1] * SCALARS + [n, 2 * len(shape)]
+    every += [math.ceil(cells * share(keep))] if keep in DENSITIES else []
     every += list(shape) if keep == "marginals" else []
     once = [cells] * (CHECKPOINTS + (keep not in DENSITIES))
     once += [x, n, n, snapshots, LEDGER * snapshots, *shape, *(N + 1 for N in shape)]
@@ -288,7 +288,7 @@ def share(keep: Keep) -> float:
     return np.dtype(DENSITIES[keep]).itemsize / NUMBER if keep in DENSITIES else 0.0
 
 
-def on_disk(numbers: float) -> int:
+def on_disk(numbers: int) -> int:
     """Bytes of a file of so many numbers, in whole pages."""
     return math.ceil(NUMBER * numbers / PAGE) * PAGE
 
