@@ -4,9 +4,10 @@
     ∂_a V = r·ψ(v) + ∂_a reg          ∂_v V = a r·∇ψ(v) + ∂_v reg
 
 (Chizat & Bach 2018, §2, in the time u_j' = −∇V(u_j), so that a particle's weight does not enter
-its own velocity.) Features without an output weight have a ≡ 1 and no first line. The sums over
-particles run in blocks that stay in the cache, and the features are kept between the two passes
-only while they fit in KEPT_BYTES.
+its own velocity.) Features without an output weight have a ≡ 1 and no first line. Networks of tanh
+or sigmoid on few inputs are summed by :mod:`~particle_ref.neurons`. All other sums over particles
+run in blocks that stay in the cache, and their features are kept between the two passes only while
+they fit in KEPT_BYTES.
 """
 
 from __future__ import annotations
@@ -15,21 +16,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from particle_ref.activations import SLOPE_OF_VALUE
 from particle_ref.errors import InvalidInput
 from particle_ref.kinks import has_kinks
+from particle_ref.neurons import averages, pulled_back, tanh_in_place
 from particle_ref.problem import (
     Activation,
     Array,
     FeatureProblem,
     KernelProblem,
     Loss,
+    Map,
     Problem,
 )
 
 BLOCK_BYTES = 2**21  # of the features of one block
 KEPT_BYTES = 7 * 2**23  # of the features of all particles; beyond, they are worked out twice
+
+FEW_INPUTS = 2  # a bias counts; with more, matrix products pay
+# σ(z) = α + β tanh(γz): α, β and γ.
+BY_TANH: dict[Map, tuple[float, float, float]] = {
+    np.tanh: (0.0, 1.0, 1.0),
+    special.expit: (0.5, 0.5, 0.5),
+}
 
 # An array above glibc's threshold goes back to the system when freed, and the page faults of the
 # next one cost more than its arithmetic. The threshold follows the largest array freed so far, up
@@ -90,6 +101,10 @@ def risk_force(problem: Problem) -> RiskForce:
     if isinstance(problem, KernelProblem):
         return _kernel_force(problem)
     if isinstance(problem, FeatureProblem):
+        if problem.activation is not None and problem.inputs is not None:
+            X = _with_ones(problem.inputs, problem.bias)
+            if problem.activation.value in BY_TANH and X.shape[1] <= FEW_INPUTS:
+                return tanh_force(X, problem.activation.value, problem.loss, problem.lifted)
         return feature_force(*_features(problem), problem.loss, problem.lifted)
     asked = {name for name in dir(FeatureProblem) if not name.startswith("_")}
     raise InvalidInput(
@@ -125,6 +140,31 @@ def feature_force(psi: Features, width: int, loss: Loss, lifted: bool) -> RiskFo
     return respond
 
 
+def tanh_force(X: Array, value: Map, loss: Loss, lifted: bool) -> RiskForce:
+    """The force of σ(w·x), x the rows of X (n, k), for σ in BY_TANH; Φ = aσ if ``lifted``."""
+    offset, gain, stretch = BY_TANH[value]
+    X = np.ascontiguousarray(stretch * X)
+
+    def respond(position: Array, weight: Array) -> Response:
+        u = np.ascontiguousarray(position.T)
+        a, v = (u[0], u[1:]) if lifted else (np.ones(len(weight)), u)
+        mass = weight * a
+        f = gain * averages(X, v, mass) + offset * mass.sum()
+        r = loss.slope(f)
+        sums = gain * pulled_back(X, v, r)
+        gradient = np.empty_like(position)
+        gradient[:, int(lifted) :] = (a * sums[1:]).T
+        if lifted:
+            gradient[:, 0] = sums[0] + offset * r.sum()
+        return Response(f, loss.risk(f), gradient)
+
+    return respond
+
+
+def _with_ones(inputs: Array, bias: bool) -> Array:
+    return np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+
+
 def _features(problem: FeatureProblem) -> tuple[Features, int]:
     """ψ with its pullback, and how many numbers one particle takes."""
     if problem.activation is not None and problem.inputs is not None:
@@ -141,7 +181,7 @@ def _features(problem: FeatureProblem) -> tuple[Features, int]:
 
 def layer(inputs: Array, activation: Activation, bias: bool = False) -> tuple[Features, int]:
     """ψ_i(w[, b]) = σ(w·x_i [+ b]) at inputs (n, d), by matrix products; and its width."""
-    X = np.column_stack([inputs, np.ones(len(inputs))]) if bias else inputs
+    X = _with_ones(inputs, bias)
     value, slope = activation.value, activation.slope
     if slope is None:
         raise _no_gradient(f"the activation {activation!r} has no slope", "slope=...")
@@ -149,11 +189,15 @@ def layer(inputs: Array, activation: Activation, bias: bool = False) -> tuple[Fe
     rank_one = X.shape[1] == 1  # then a broadcast product takes half the time of BLAS
 
     def psi(v: Array) -> tuple[Array, Pullback]:
-        z = X * np.ascontiguousarray(v.T) if rank_one else X @ v.T
-        if slope_of_value is not None:  # σ is a ufunc of the table, and z is needed no more
-            S = value(z, out=z)  # type: ignore[call-arg]
-            return S, lambda r: slope_of_value(S).T @ (r[:, None] * X)
-        return value(z), lambda r: slope(z).T @ (r[:, None] * X)
+        vT = np.ascontiguousarray(v.T)
+        z = X * vT if rank_one else X @ vT
+        if slope_of_value is None:
+            return value(z), lambda r: ((r[:, None] * X).T @ slope(z)).T
+        if value is np.tanh:
+            tanh_in_place(z)
+        else:
+            value(z, out=z)  # type: ignore[call-arg]  # a ufunc of the table
+        return z, lambda r: ((r[:, None] * X).T @ slope_of_value(z)).T
 
     return psi, len(X) * (1 if slope_of_value else 2)
 

@@ -3,7 +3,8 @@
 Gradient descent on tanh networks: x uniform on [−1, 1]^d, y = sin 2x_1, N(0, I); and noisy steps of
 both schemes. Goals: a step of 10⁴ particles on 64 samples of one input within 1.5 ms, of 1000
 particles on 256 samples of 100 inputs within 3 ms; time linear in the particles to 10⁶; 100 steps
-of 10⁶ particles on 64 samples within 1 GiB.
+of 10⁶ particles on 64 samples within 1 GiB. On one input every step works tanh out twice for every
+particle and sample, however many there are, and stores none of it (particle_ref/neurons.py).
 
     python studies/bench/particles.py [--repeats 5] [--most 1000000]
 

@@ -270,7 +270,7 @@ def toy():
 @pytest.fixture
 def plant_half_speed_in_w(monkeypatch):
     """Call it to plant an error: the pullback to the weights at half its size."""
-    right = force.layer
+    right, sums = force.layer, force.pulled_back
 
     def wrong(*args):
         psi, width = right(*args)
@@ -281,4 +281,13 @@ def plant_half_speed_in_w(monkeypatch):
 
         return halved, width
 
-    return lambda: monkeypatch.setattr(force, "layer", wrong)
+    def wrong_sums(X, v, r):
+        both = sums(X, v, r)
+        both[1:] /= 2
+        return both
+
+    def plant():
+        monkeypatch.setattr(force, "layer", wrong)
+        monkeypatch.setattr(force, "pulled_back", wrong_sums)
+
+    return plant
