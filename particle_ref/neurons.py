@@ -58,7 +58,7 @@ def _fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     return double(double, double, double), multiply_add
 
 
-fma: Callable[[float, float, float], float] = intrinsic(_fma)
+fma: Any = intrinsic(_fma)
 
 
 @compiled

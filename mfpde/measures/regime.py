@@ -56,12 +56,11 @@ def regime(run: xr.Dataset, problem: Problem | None = None) -> xr.Dataset:
         Over the run's ``time``: ``weight_change``, ``kernel_change`` and ``linear_gap``, the last
         as |f_t − f̄_t| / sup|f − f_0|, in the norm of the samples' weights; the attribute
         ``verdict`` is ``"lazy"`` where kernel change and linear gap stay below 0.1, ``"active"``
-        where one of them exceeds 0.5, else ``"between"``: all up to the last time that is given, beyond
-        which a lazy start may yet turn active. A particle's own path is known; for
-        densities paths are followed through V of the stored predictions, interpolated in time, so
-        that they are as good as the times are close. What is not defined is nan, and attributes
-        say why: the paths of a density with entropy, the tangent model under a penalty that is no
-        ridge or with entropy.
+        where one of them exceeds 0.5, else ``"between"``: up to the last time given, beyond which a
+        lazy start may yet turn active. A particle's own path is known; for densities paths are
+        followed through V of the stored predictions, interpolated in time, so that they are as good
+        as the times are close. What is not defined is nan, and attributes say why: the paths of a
+        density with entropy, the tangent model under a penalty that is no ridge or with entropy.
 
     Raises:
         InvalidInput: when there are fewer than two times, the problem is not the run's, is not
