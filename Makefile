@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test check faults mutants coverage clean
+.PHONY: run test check faults mutants coverage bench clean
 
 run: $(READY)  ## the main job on the bundled data: density, particles, comparison, report
 	$(BIN)/mfpde run
@@ -36,6 +36,11 @@ coverage: $(READY)  ## statements and branches that tests reach; kernels once mo
 	$(COVERAGE) combine --quiet
 	$(COVERAGE) report
 	@echo "statements and branches reached: $$($(COVERAGE) report --format=total) %"
+
+bench: $(READY)  ## work, precision and costs of ours and of peers: docs/BENCHMARKS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m studies.bench
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
