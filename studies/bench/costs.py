@@ -123,11 +123,16 @@ def compiled(name: str, cells: int = 32) -> float:
     return first - processor_seconds(lambda: stepped(name, cells, steps=1))[0]
 
 
-def peak_memory(name: str, cells: int) -> float:
-    """Peak of this process in MiB, after a few steps of case B by ours or a peer."""
-    short = replace(case("B"), horizon=DT)
+def peak_memory(name: str, cells: int) -> dict[str, float]:
+    """Peak of this process in MiB: with what all load, and after a few steps of case B."""
+    short, before = replace(case("B"), horizon=DT), peak()
     solver = ours.solver(name) if name in ours.METHODS else peers.PEERS[name]
     solver(short, cells, 2)()()
+    return {"loaded": before, "peak": peak()}
+
+
+def peak() -> float:
+    """Of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT / MEBI
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from studies.bench.goals import Results, got
 from studies.bench.ladders import Point, frontier
@@ -33,7 +33,7 @@ def look(name: str) -> dict[str, Any]:
 
 def work_precision(about: str, case: str, ladders: dict[str, list[Point]]) -> Figure:
     """Error against seconds: what no faster run of the same solver is as precise as."""
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.subplots()
     for name, points in ladders.items():
         if points:
@@ -42,9 +42,9 @@ def work_precision(about: str, case: str, ladders: dict[str, list[Point]]) -> Fi
     logarithmic(axes)
     axes.set_xlabel("processor seconds of the run")
     axes.set_ylabel("L1 error of the density")
-    axes.set_title(f"Case {case}: {about}", fontsize=9, loc="left")
+    figure.suptitle(f"Case {case}: {about}", fontsize=9, x=0.01, ha="left")
     axes.grid(which="major", color="0.9")
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 
@@ -73,7 +73,6 @@ def growing(axes: Axes, results: Results, kind: str, sizes: tuple[int, ...], lab
             axes.plot([s for s, _ in found], costs, label=name, **look(name))
     if measured:
         logarithmic(axes)
-        axes.set_ylim(bottom=1 if axes.get_ylim()[0] > 1 else None)
         axes.set_xticks(measured, [str(s) for s in measured])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
@@ -92,6 +91,8 @@ def swarming(axes: Axes, results: Results) -> None:
         axes.plot([m, last], [first, first * last / m], ":", color="0.5", label="linear")
         axes.legend(fontsize=8, frameon=False)
         logarithmic(axes)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("particles, 64 samples")
     axes.set_ylabel("ms a step of descent")
 

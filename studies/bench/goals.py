@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studies.bench.ladders import Point, Reach, reach
-from studies.bench.plan import EXPLICIT, OURS, PEERS
+from studies.bench.plan import EXPLICIT, OURS, PEERS, SPACES
 
 Results = dict[str, Any]
 BOXES = {3: "256³", 4: "64⁴"}
@@ -133,7 +133,7 @@ def samples_row(results: Results, name: str) -> Row:
     """64 to 640 samples."""
     figure, goal = f"{name} step at 256², 64 → 640 samples", "less than doubles"
     few, many = (got(results, "samples", name, n) for n in (64, 640))
-    if few is None or many is None:
+    if few is None or many is None or few["cells"] != 256**2:
         return Row(figure, goal, "", None)
     ratio = many["processor"] / few["processor"]
     return Row(figure, goal, f"{ratio:.2f} times", ratio < 2)
@@ -146,6 +146,7 @@ def space_row(results: Results, dimension: int) -> Row:
         name: 50 * found["clock"]
         for name in EXPLICIT
         if (found := got(results, "dimension", name, dimension))
+        and found["cells"] == SPACES[dimension] ** dimension
     }
     if not taken:
         return Row(figure, "< 30 s", "", None)
@@ -175,7 +176,13 @@ def linear_row(results: Results) -> Row:
 
 def duration(seconds: float) -> str:
     """In the unit that reads best."""
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+    for unit, size in (
+        ("years", 3.156e7),
+        ("days", 86400.0),
+        ("h", 3600.0),
+        ("min", 60.0),
+        ("s", 1.0),
+    ):
         if seconds >= 2 * size or (unit == "s" and seconds >= 1):
             return f"{seconds / size:.3g} {unit}"
     return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"

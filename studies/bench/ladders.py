@@ -16,6 +16,7 @@ TARGETS = (5e-2, 1e-2, 1e-3, 1e-6)
 CELLS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WORTH = 0.8  # an error that twice the steps lower by less is the grid's
+WHOLE = 2.0  # seconds of a run, above which the whole call costs the same
 GROWTH = 3  # seconds ∝ cells³: an axis' cells, squared, times steps
 
 
@@ -25,7 +26,7 @@ class Point:
 
     Attributes:
         ready: seconds of set-up and compilation before it.
-        whole: seconds of the whole call of ``mf.solve``; None for peers.
+        whole: seconds of the whole call of ``mf.solve``; None for peers and for long runs.
     """
 
     cells: int
@@ -42,7 +43,8 @@ def measured(name: str, problem: Case, cells: int, steps: int, repeats: int) -> 
     solver = ours.solver(name) if mine else peers.PEERS[name]
     ready, start = processor_seconds(lambda: solver(problem, cells, steps))
     run = timed(start, repeats)
-    whole = ours.whole_call(name, problem, cells, steps) if mine else None
+    called = mine and run.seconds < WHOLE
+    whole = ours.whole_call(name, problem, cells, steps) if called else None
     return Point(cells, run.steps, problem.error(run.rho), run.seconds, ready, whole)
 
 

@@ -213,6 +213,11 @@ def surroundings(results: Results) -> str:
     lines = [[f"`{name}`", f"{s:.1f}"] for name, s in cold.items() if s is not None]
     parts.append(table(("first step ever", "seconds of compilation"), lines))
     peaks = {name: got(results, "memory", name) for name in OURS + PEERS}
-    lines = [[name, f"{mebi:.0f}"] for name, mebi in peaks.items() if mebi is not None]
-    parts.append(table(("a few steps at 512²", "peak MiB"), lines))
+    lines = [
+        [name, f"{m['peak'] - m['loaded']:.0f}", f"{m['peak']:.0f}"]
+        for name, m in peaks.items()
+        if m
+    ]
+    head = ("a few steps at 512²", "MiB beyond NumPy, SciPy and mfpde", "peak MiB")
+    parts.append(table(head, lines))
     return "\n\n".join(parts)

@@ -70,7 +70,7 @@ def ladders(scratch: str, quick: bool) -> list[Job]:
     for c in "AE" if quick else CASES:
         for name in ENTROPIC if c == "E" else OURS + PEERS:
             few = {"cells": [24, 48], "repeats": 1} if quick else {}
-            longest = 0.3 if quick else 12.0
+            longest = 0.3 if quick else 8.0
             if NEEDS.get(name) == "pde":
                 few = {"cells": [24] if quick else COMPILES_LONG[: 2 if c == "T" else 3]}
             arguments = {"name": name, "on": c, "scratch": scratch, "longest": longest} | few

@@ -34,7 +34,7 @@ def test_case_e_is_that_of_the_orders():
     known, e = ENTROPIC["X1 entropy"], case("E")
     assert known.horizon == e.horizon
     exact = known.averages(e.grid(32), known.horizon)
-    np.testing.assert_allclose(e.averages(32), exact, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(e.averages(32), exact, rtol=0, atol=1e-7)  # 3 nodes, and 4
 
 
 def test_a_spline_holds_the_truth_of_characteristics(tmp_path):
@@ -100,8 +100,18 @@ def test_reaching_a_target():
 
 
 def test_durations():
-    shown = [duration(s) for s in (2e-6, 3.4e-3, 0.5, 1.5, 90, 150, 8000, 2e5)]
-    assert shown == ["2 µs", "3.4 ms", "500 ms", "1.5 s", "90 s", "2.5 min", "2.22 h", "2.31 days"]
+    shown = [duration(s) for s in (2e-6, 3.4e-3, 0.5, 1.5, 90, 150, 8000, 2e5, 1e9)]
+    assert shown == [
+        "2 µs",
+        "3.4 ms",
+        "500 ms",
+        "1.5 s",
+        "90 s",
+        "2.5 min",
+        "2.22 h",
+        "2.31 days",
+        "31.7 years",
+    ]
 
 
 @pytest.fixture(scope="module")
