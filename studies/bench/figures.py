@@ -23,7 +23,7 @@ def look(name: str) -> dict[str, Any]:
     if name in PEERS:
         k = PEERS.index(name)
         return {
-            "color": LIGHT[k % len(LIGHT)], "marker": MARKS[len(DARK) + k % 5], "ls": "--",
+            "color": LIGHT[k % len(LIGHT)], "marker": MARKS[6 + k], "ls": "--",
             "mfc": "white", "lw": 1.2, "ms": 6,
         }  # fmt: skip
     ours = [*OURS, *(n for n in EXPLICIT if n not in OURS)]

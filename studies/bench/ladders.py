@@ -17,6 +17,7 @@ CELLS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WORTH = 0.8  # an error that twice the steps lower by less is the grid's
 WHOLE = 2.0  # seconds of a run, above which the whole call costs the same
+STALLED = 0.95  # an error that a finer grid lowers by less is the tolerance's of the steps
 GROWTH = 3  # seconds ∝ cells³: an axis' cells, squared, times steps
 
 
@@ -56,7 +57,7 @@ def ladder(
     cells: Iterable[int] = CELLS,
     repeats: int = 5,
 ) -> list[dict[str, Any]]:
-    """All points of a solver on a case: until the last target is met, or runs would take long.
+    """All points of a solver on a case: until it meets the last target, stalls, or takes long.
 
     Where the solver takes any number of steps, on every grid these are doubled for as long as that
     lowers the error.
@@ -71,10 +72,11 @@ def ladder(
             points.append(measured(name, problem, n, steps, repeats))
             before = points[-2] if len(points) > 1 else None
             if before and before.cells == n:
-                if points[-1].error > WORTH * before.error or points[-1].seconds > longest / 2:
+                if points[-1].error > WORTH * before.error or points[-1].seconds > longest / 4:
                     break
                 fewest = max(fewest, STEPS.index(steps) - 2)
-        if min(p.error for p in points) <= TARGETS[-1]:
+        best = [p.error for p in best_of_grids(points)]
+        if best[-1] <= TARGETS[-1] or (len(best) > 1 and best[-1] > STALLED * best[-2]):
             break
     return [asdict(p) for p in points]
 
