@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InvalidInput
 from mfpde.flows.table import FeatureTable
+from mfpde.flows.tally import Tally, counted
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import Grid, along, tensor_points
 from mfpde.kernels.moments import moments
@@ -64,8 +65,8 @@ class Interaction(Protocol):
     def fixed(self) -> Array | float:
         """The part of V_R that no density moves, of the grid's shape or 0."""
 
-    def observe(self, rho: Array) -> Observation:
-        """Prediction and risk of ``rho`` of the grid's shape."""
+    def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
+        """Prediction and risk of ``rho`` of the grid's shape; ``tally`` where it is known."""
 
     def exerted(self, response: Array) -> Array:
         """V_R without its fixed part at the cell centres, linear in the response."""
@@ -112,8 +113,9 @@ class LiftedFeatures:
         self.values = self.table.squares(problem.weights)
         self.slopes = drop_squares(problem, others, walls[1:])
 
-    def observe(self, rho: Array) -> Observation:
-        m0, m1, m2 = moments(rho.reshape(len(self.a), -1), self.rows) * self.cells
+    def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
+        known = counted(rho, self.rows) if tally is None else tally
+        m0, m1, m2 = known.moments[:3] * self.cells
         prediction = self.table.integrate(m1)
         squares = float(m2 @ self.values)
         return feature_observation(
@@ -144,7 +146,7 @@ class PlainFeatures:
         self.values = self.table.squares(problem.weights)
         self.slopes = drop_squares(problem, tuple(grid.axes.values()), walls)
 
-    def observe(self, rho: Array) -> Observation:
+    def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
         masses = rho.ravel() * self.volumes
         prediction = self.table.integrate(masses)
         return feature_observation(
@@ -182,7 +184,7 @@ class KernelPairs:
         self.largest = float(np.abs(self.K).max())
         self.slopes = kernel_drop_squares(self.K, tuple(grid.axes.values()), walls)
 
-    def observe(self, rho: Array) -> Observation:
+    def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
         masses = rho.ravel() * self.volumes
         seen = self.K @ masses
         risk = 0.5 * float(masses @ seen) - float(masses @ self.F) + self.const

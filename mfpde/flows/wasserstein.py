@@ -8,7 +8,7 @@ runs down V + λ log ρ lowers F.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,8 +17,10 @@ from scipy.special import xlogy
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.gradient import squared_gradient, takes_gradient
 from mfpde.flows.initial import cell_averages
-from mfpde.flows.interaction import Observation, interaction_of
+from mfpde.flows.interaction import LiftedFeatures, Observation, interaction_of
+from mfpde.flows.layers import Layers, layers, levelled, separated
 from mfpde.flows.quadrature import CENTRES, point_values
+from mfpde.flows.tally import Tally, counted
 from mfpde.grids.grid import Grid, along
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
@@ -31,17 +33,23 @@ class Field:
     Attributes:
         seen: prediction (n,), risk, response and stiffness, as the interaction sees them.
         energy: F = R + ∫reg dρ + λ∫ρ log ρ.
-        exerted: computes ``potential``.
+        exerted: computes V at the cell centres, or the layers it is made of.
     """
 
     seen: Observation
     energy: float
-    exerted: Callable[[], Array]
+    exerted: Callable[[], Array | Layers]
+
+    @cached_property
+    def layers(self) -> Layers:
+        """V by the layers of the first axis; computed when first asked for."""
+        V = self.exerted()
+        return V if isinstance(V, Layers) else levelled(V)
 
     @cached_property
     def potential(self) -> Array:
         """V at the cell centres, of the grid's shape; computed when first asked for."""
-        return self.exerted()
+        return self.layers()
 
     @property
     def prediction(self) -> Array:
@@ -87,14 +95,39 @@ class WassersteinFlow:
         self.takes_gradient = takes_gradient(problem, quadrature, self.walls.values())
         self.interaction = interaction_of(problem, grid, tuple(self.walls.values()))
         self.external = self.penalty + self.interaction.fixed
+        self.outer = separated(self.external)
         self.entropy = problem.entropy
+        first = next(iter(grid.axes.values())) if len(grid.shape) > 1 else None
+        a, widths = (first.centres, first.widths) if first else (np.zeros(1), np.ones(1))
+        self.weights = widths * np.stack([np.ones_like(a), a, a**2, self.outer.tilt])
+        self.cells = layers(self.volumes)[0] / widths[0]
 
-    def field(self, rho: Array) -> Field:
-        """Prediction, energy and potential of cell averages ``rho``."""
+    def tally(self, rho: Array) -> Tally:
+        """What one pass over a density counts."""
+        return counted(rho, self.weights)
+
+    def field(self, rho: Array, tally: Tally | None = None) -> Field:
+        """Prediction, energy and potential of cell averages ``rho``; ``tally`` where it is known."""
         values = self.point_values(rho)
-        seen = self.interaction.observe(values)
-        energy = seen.risk + float(np.vdot(self.penalty_masses, values)) + self.disorder(values)
-        return Field(seen, energy, lambda: self.potential(seen.response))
+        if tally is None or values is not rho:
+            tally = self.tally(values)
+        seen = self.interaction.observe(values, tally)
+        energy = seen.risk + self.penalised(values, tally) + self.disorder(values)
+        return Field(seen, energy, lambda: self.layers(seen.response))
+
+    def layers(self, response: Array) -> Layers:
+        """V by the layers of the first axis."""
+        if not isinstance(self.interaction, LiftedFeatures):
+            return levelled(self.potential(response))
+        a, g = self.interaction.a, self.interaction.table.combine(response)
+        return replace(self.outer, a=a, g=g)
+
+    def penalised(self, values: Array, tally: Tally) -> float:
+        """∫reg dρ of point values."""
+        if len(self.outer.level) > 1 or np.ndim(self.interaction.fixed):
+            return float(np.vdot(self.penalty_masses, values))
+        masses, tilted = tally.moments[0] * self.cells, tally.moments[3] * self.cells
+        return float(self.outer.level[0] @ masses) + float(tilted.sum())
 
     def disorder(self, values: Array) -> float:
         """λ∫ρ log ρ of point values."""

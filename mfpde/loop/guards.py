@@ -20,6 +20,7 @@ from mfpde.errors import (
     NumericalStop,
     UnconfinedMass,
 )
+from mfpde.flows.tally import Tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.methods.step import Method
 from mfpde.problems.problem import Array
@@ -42,6 +43,7 @@ class State:
         escaped: mass that left so far, by coordinate: (lower wall, upper wall).
         carried: the energy it took along.
         dissipated: the energy lost since time 0 by the steps' own account.
+        tally: what was counted of ``rho``.
     """
 
     t: float
@@ -51,11 +53,17 @@ class State:
     escaped: dict[str, tuple[float, float]]
     carried: float
     dissipated: float = 0.0
+    tally: Tally | None = None
 
     @property
     def lost(self) -> float:
         """Mass that left through all walls."""
         return float(sum(sum(pair) for pair in self.escaped.values()))
+
+
+def counted(state: State, flow: WassersteinFlow) -> Tally:
+    """What a pass over the density counts, where none has yet."""
+    return flow.tally(state.rho) if state.tally is None else state.tally
 
 
 def where(state: State, flow: WassersteinFlow, index: int) -> str:
@@ -67,10 +75,10 @@ def where(state: State, flow: WassersteinFlow, index: int) -> str:
 
 def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
     """A density or an account that is not finite, or below zero; a shorter step may cure it."""
-    lowest, field = float(np.min(state.rho)), state.field  # NaN if any cell is NaN
-    accounts = [state.carried, state.dissipated]
+    field, tally = state.field, counted(state, flow)
+    lowest, accounts = float(tally.least.min()), [state.carried, state.dissipated]
     with np.errstate(invalid="ignore", over="ignore"):  # inf − inf, which is what is looked for
-        sums = [np.sum(state.rho), np.sum(field.response)]
+        sums = [np.sum(tally.moments[0]), np.sum(field.response)]
     numbers = [*sums, field.energy, field.stiffness, *accounts]
     if not np.isfinite(numbers).all():
         sound = np.isfinite(state.rho)
@@ -122,7 +130,7 @@ def broken_promise(
 
 def mass_mismatch(state: State, flow: WassersteinFlow) -> NumericalStop | None:
     """Mass inside plus mass escaped is not one."""
-    error = flow.mass(state.rho) + state.lost - 1.0
+    error = float(counted(state, flow).moments[0] @ flow.cells) + state.lost - 1.0
     if abs(error) <= MASS_SLACK:
         return None
     return MassMismatch(

@@ -82,7 +82,8 @@ class Loop:
         with np.errstate(all="ignore"):  # the guards look at the outcome
             step = self.stepper.step(before.rho, before.field, dt)
             rho = np.ascontiguousarray(step.rho)  # in what order sums run must not depend on steps
-            field = self.flow.field(rho)
+            tally = self.flow.tally(rho) if step.tally is None else step.tally
+            field = self.flow.field(rho, tally)
         escaped = {
             c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
             for c, (low, high) in step.escaped.items()
@@ -95,6 +96,7 @@ class Loop:
             escaped,
             before.carried + step.carried,
             before.dissipated + step.dissipated,
+            tally,
         )
         return after, step.error
 

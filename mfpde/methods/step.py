@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mfpde.flows.quadrature import CENTRES
+from mfpde.flows.tally import Tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.kernels.tiles import WIDTH
 from mfpde.problems.kernel import KernelProblem
@@ -32,6 +33,7 @@ class Step:
             its length. inf: the step could not be made, and if no shorter one can the run stops.
         dissipated: by how much the step says that it lowered the energy, ``carried`` aside; what a
             method of promise "exact" is held to.
+        tally: of ``rho``, where the step counted on the way what a pass over it would.
     """
 
     rho: Array
@@ -39,6 +41,7 @@ class Step:
     carried: float
     error: float = 0.0
     dissipated: float = 0.0
+    tally: Tally | None = None
 
 
 class Stepper(Protocol):

@@ -1,0 +1,64 @@
+"""A potential by the layers of its first axis: V = a⊗g + tilt + level.
+
+Of lifted features V_R = a·g(v), and most penalties are sums of a function of a and one of v: then
+V on the grid is made of vectors, and who runs through the cells need not read it. Any other part
+of V is a level of its own for every layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mfpde.problems.problem import Array
+
+SAME = 1e-15  # of the largest number: what a sum of two parts is told by
+
+
+@dataclass(frozen=True)
+class Layers:
+    """V_iv = a_i g_v + tilt_i + level_iv for the layers i of the first of several axes.
+
+    Attributes:
+        a, tilt: (N,), a number for every layer. A line of cells is one layer.
+        g: (M,) for the cells of a layer, in C order.
+        level: (N, M), or (1, M) where it is the same in all layers.
+        shape: of the grid.
+    """
+
+    a: Array
+    g: Array
+    tilt: Array
+    level: Array
+    shape: tuple[int, ...]
+
+    def __call__(self) -> Array:
+        """V, of the grid's shape."""
+        V = np.multiply.outer(self.a, self.g)
+        V += self.tilt[:, None]
+        V += self.level
+        return V.reshape(self.shape)
+
+
+def layers(field: Array) -> Array:
+    """A field as (N, M): the layers of its first axis, or one layer of a single axis."""
+    return field.reshape(len(field) if field.ndim > 1 else 1, -1)
+
+
+def levelled(field: Array) -> Layers:
+    """A field that is given cell by cell: every layer its own level."""
+    level = np.ascontiguousarray(layers(field))
+    still = np.zeros(len(level))
+    return Layers(still, np.zeros(level.shape[1]), still, level, field.shape)
+
+
+def separated(field: Array) -> Layers:
+    """The same, but tilt and one level where the field is a sum of two such parts."""
+    whole = levelled(field)
+    tilt, level = whole.level[:, 0] - whole.level[0, 0], whole.level[0]
+    slack = SAME * float(np.abs(level).max() + np.abs(tilt).max())
+    for rise, row in zip(tilt, whole.level, strict=True):
+        if not np.abs(row - (rise + level)).max() <= slack:
+            return whole
+    return replace(whole, tilt=tilt, level=whole.level[:1].copy())
