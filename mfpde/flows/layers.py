@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mfpde.flows.arrays import aligned
 from mfpde.problems.problem import Array
 
 SAME = 1e-15  # of the largest number: what a sum of two parts is told by
@@ -61,4 +62,6 @@ def separated(field: Array) -> Layers:
     for rise, row in zip(tilt, whole.level, strict=True):
         if not np.abs(row - (rise + level)).max() <= slack:
             return whole
-    return replace(whole, tilt=tilt, level=whole.level[:1].copy())
+    one = aligned((1, len(level)))
+    one[:] = level
+    return replace(whole, tilt=tilt, level=one)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mfpde.flows.arrays import aligned
 from mfpde.problems.problem import Array, Features
 
 BLOCK = 2**22  # numbers in one block
@@ -44,7 +45,7 @@ class FeatureTable:
 
     def combine(self, slope: Array) -> Array:
         """Σ_i slope_i ψ_i(point_k), (N,)."""
-        result = np.empty(len(self.points))
+        result = aligned((len(self.points),))
         for part, block in self.blocks():
             result[part] = block @ slope
         return result

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mfpde.flows.arrays import aligned
 from mfpde.flows.layers import layers
 from mfpde.kernels.tally import tally
 from mfpde.problems.problem import Array
@@ -35,4 +36,4 @@ def counted(rho: Array, weights: Array) -> Tally:
 
 def blank_tally(weights: Array, columns: int) -> Tally:
     """Room for one."""
-    return Tally(np.empty((len(weights), columns)), np.empty(columns))
+    return Tally(aligned((len(weights), columns)), aligned((columns,)))

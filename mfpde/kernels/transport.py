@@ -22,6 +22,7 @@ from mfpde.kernels.tally import TOGETHER, count
 from mfpde.kernels.tiles import CLOSED, OPEN, PERIODIC
 
 FIRST_ORDER, MINMOD, MC, VAN_LEER = 0, 1, 2, 3
+LINE = 8  # numbers in a line of the cache: vectors that start with one load in half the time
 
 
 def _limited(left, right, centred, limiter):  # type: ignore[no-untyped-def]
@@ -45,24 +46,27 @@ def _limited(left, right, centred, limiter):  # type: ignore[no-untyped-def]
 limited = compiled(_limited)
 
 
-def _halves(below, here, above, centred, limiter, half):  # type: ignore[no-untyped-def]
-    """Write half the limited changes of a row across its cells, from the rows on both sides."""
+def _halves(rho, down, p, up, centred, limiter, half):  # type: ignore[no-untyped-def]
+    """Write half the limited changes of the row at p across its cells, from the rows beside it."""
+    n = half.size
+    below, here, above = rho[down : down + n], rho[p : p + n], rho[up : up + n]
     if limiter == MINMOD:
-        for j in range(here.size):
+        for j in range(n):
             half[j] = 0.5 * limited(here[j] - below[j], above[j] - here[j], centred, MINMOD)
     elif limiter == MC:
-        for j in range(here.size):
+        for j in range(n):
             half[j] = 0.5 * limited(here[j] - below[j], above[j] - here[j], centred, MC)
     else:
-        for j in range(here.size):
+        for j in range(n):
             half[j] = 0.5 * limited(here[j] - below[j], above[j] - here[j], centred, VAN_LEER)
 
 
 halves = compiled(_halves)
 
 
-def _halves_within(row, centred, wall, limiter, half):  # type: ignore[no-untyped-def]
+def _halves_within(rho, p, widths, d, wall, limiter, half):  # type: ignore[no-untyped-def]
     """The same along the row itself; 0 beside walls."""
+    row, centred = rho[p : p + half.size], widths[d]
     last = row.size - 1
     if limiter == MINMOD:
         for j in range(1, last):
@@ -83,32 +87,60 @@ def _halves_within(row, centred, wall, limiter, half):  # type: ignore[no-untype
 halves_within = compiled(_halves_within)
 
 
-def _potential(V, p, row):  # type: ignore[no-untyped-def]
+def _potential(V, p, v):  # type: ignore[no-untyped-def]
     """Write V = a⊗g + tilt + level of the cells from the flat index p on."""
     a, g, tilt, level = V
-    i, q = p // g.size, p % g.size
-    here, rest = g[q : q + row.size], level[i % level.shape[0], q : q + row.size]
-    for j in range(row.size):
-        row[j] = a[i] * here[j] + (tilt[i] + rest[j])
+    i, q, n = p // g.size, p % g.size, v.size
+    slope, rise, here, rest = a[i], tilt[i], g[q : q + n], level[i % level.shape[0], q : q + n]
+    for j in range(n):
+        v[j] = slope * here[j] + (rise + rest[j])
 
 
 potential = compiled(_potential)
 
 
+def _exchanged(rho, p, up, V, v, planes, slot, half, per_distance, per_width, gain):  # type: ignore[no-untyped-def]
+    """Add what the row at p gains between its lower faces and those to the row ``up``, and keep these.
+
+    v: V of the row at p. planes: at ``slot`` the fluxes through the lower faces and, with ``half``
+    (of the row above), the densities below the upper ones.
+    """
+    a, g, tilt, level = V
+    n, i, q = v.size, up // g.size, up % g.size
+    slope, rise, there, rest = a[i], tilt[i], g[q : q + n], level[i % level.shape[0], q : q + n]
+    above, low = rho[up : up + n], planes[0, slot : slot + n]
+    below = rho[p : p + n] if half is None else planes[2, slot : slot + n]
+    for j in range(n):
+        u = (v[j] - (slope * there[j] + (rise + rest[j]))) * per_distance
+        under, over = below[j], above[j]
+        if half is not None:
+            below[j] = over + half[j]
+            over -= half[j]
+        through = u * (under if u > 0.0 else over)
+        gain[j] += (low[j] - through) * per_width
+        low[j] = through
+
+
+exchanged = compiled(_exchanged)
+
+
 def _upwind(v, other, below, above, per_distance, flux):  # type: ignore[no-untyped-def]
-    """Write u⁺·below + u⁻·above for the faces between two rows; v, other: V in them."""
+    """Write u·(density of the upwind cell) for the faces between two rows; v, other: V in them."""
     for j in range(flux.size):
-        u = (v[j] - other[j]) * per_distance
-        flux[j] = max(u, 0.0) * below[j] + min(u, 0.0) * above[j]
+        u, here, there = (v[j] - other[j]) * per_distance, below[j], above[j]
+        flux[j] = u * (here if u > 0.0 else there)
 
 
 upwind = compiled(_upwind)
 
 
-def _leaving(wall, inside, rho, per_distance, flux):  # type: ignore[no-untyped-def]
-    """Write what an open wall lets out of the row beside it, V going on as inside."""
+def _leaving(wall, inside, rho, direction, flux):  # type: ignore[no-untyped-def]
+    """Write what an open wall lets out of the row beside it, V going on as inside.
+
+    direction: 1/distance, below zero at a lower wall.
+    """
     for j in range(flux.size):
-        flux[j] = max((inside[j] - wall[j]) * per_distance, 0.0) * rho[j]
+        flux[j] = max(inside[j] - wall[j], 0.0) * direction * rho[j]
 
 
 leaving = compiled(_leaving)
@@ -124,60 +156,62 @@ def _booked(flux, v, areas, scale, ledger):  # type: ignore[no-untyped-def]
 booked = compiled(_booked)
 
 
-def _halves_across(rho, p, stride, cells, wall, centred, limiter, half):  # type: ignore[no-untyped-def]
-    """Half the limited changes of the row at p along another axis; 0 beside walls."""
-    n, k = half.size, (p // stride) % cells
+def _halves_across(rho, p, stride, cells, wall, widths, d, limiter, half):  # type: ignore[no-untyped-def]
+    """The same along axis d; 0 beside walls."""
+    k = (p // stride) % cells
     down = p - stride if k > 0 else p + (cells - 1) * stride
     up = p + stride if k < cells - 1 else p - (cells - 1) * stride
     if wall != PERIODIC and (k == 0 or k == cells - 1):
         half[:] = 0.0
     else:
-        here = rho[p : p + n]
-        halves(rho[down : down + n], here, rho[up : up + n], centred[k], limiter, half)
+        halves(rho, down, p, up, widths[d, k], limiter, half)
 
 
 halves_across = compiled(_halves_across)
 
 
-def _within(row, v, half, per_distance, per_width, wall, flux, gain):  # type: ignore[no-untyped-def]
-    """Write the fluxes (n + 1,) along a row, and what each of its cells gains by them."""
-    n = row.size
+def _within(rho, p, v, half, faces, flux, gain):  # type: ignore[no-untyped-def]
+    """Write the fluxes along the row at p, and what each of its cells gains by them.
+
+    flux: (LINE + n,), that through the upper face of cell j at LINE + j.
+    """
+    shape, walls, lowest, distances, widths, _ = faces
+    d, n = shape.size - 1, v.size
+    wall, bottom, per_distance, per_width = walls[d], lowest[d], distances[d], widths[d]
+    row, above = rho[p : p + n], flux[LINE:]
     for j in range(n - 1):
-        u = (v[j] - v[j + 1]) * per_distance[j + 1]
-        flux[j + 1] = max(u, 0.0) * (row[j] + half[j]) + min(u, 0.0) * (row[j + 1] - half[j + 1])
-    flux[0] = flux[n] = 0.0
+        u, here, there = (v[j] - v[j + 1]) * per_distance[j], row[j], row[j + 1]
+        if half is not None:
+            here += half[j]
+            there -= half[j + 1]
+        above[j] = u * (here if u > 0.0 else there)
+    flux[LINE - 1] = above[n - 1] = 0.0
     if wall == PERIODIC:
-        u = (v[n - 1] - v[0]) * per_distance[0]
-        flux[0] = max(u, 0.0) * (row[n - 1] + half[n - 1]) + min(u, 0.0) * (row[0] - half[0])
-        flux[n] = flux[0]
+        u, here, there = (v[n - 1] - v[0]) * bottom, row[n - 1], row[0]
+        if half is not None:
+            here += half[n - 1]
+            there -= half[0]
+        flux[LINE - 1] = above[n - 1] = u * (here if u > 0.0 else there)
     elif wall == OPEN:
-        flux[0] = -max((v[1] - v[0]) * per_distance[0], 0.0) * row[0]
-        flux[n] = max((v[n - 2] - v[n - 1]) * per_distance[n], 0.0) * row[n - 1]
+        flux[LINE - 1] = -max((v[1] - v[0]) * bottom, 0.0) * row[0]
+        above[n - 1] = max((v[n - 2] - v[n - 1]) * per_distance[n - 1], 0.0) * row[n - 1]
     for j in range(n):
-        gain[j] = (flux[j] - flux[j + 1]) * per_width[j]
+        gain[j] = (flux[LINE - 1 + j] - above[j]) * per_width[j]
 
 
 within = compiled(_within)
 
 
-def _between(low, high, per_width, gain):  # type: ignore[no-untyped-def]
-    """Add what a row gains between its faces; the upper ones are the next row's lower."""
-    for j in range(gain.size):
-        gain[j] += (low[j] - high[j]) * per_width
-        low[j] = high[j]
-
-
-between = compiled(_between)
-
-
-def _stepped(rho, gain, dt, start, share, result):  # type: ignore[no-untyped-def]
-    """Write start + share·(E − start), E = ρ + dt·gain."""
+def _stepped(rho, p, gain, dt, start, share, result):  # type: ignore[no-untyped-def]
+    """Write start + share·(E − start), E = ρ + dt·gain, in the row at p."""
+    n = gain.size
+    row, first, after = rho[p : p + n], start[p : p + n], result[p : p + n]
     if share == 1.0:
-        for j in range(gain.size):
-            result[j] = rho[j] + dt * gain[j]
+        for j in range(n):
+            after[j] = row[j] + dt * gain[j]
     else:
-        for j in range(gain.size):
-            result[j] = start[j] + share * (rho[j] + dt * gain[j] - start[j])
+        for j in range(n):
+            after[j] = first[j] + share * (row[j] + dt * gain[j] - first[j])
 
 
 stepped = compiled(_stepped)
@@ -197,89 +231,99 @@ def _strides_of(shape):  # type: ignore[no-untyped-def]
 strides_of = compiled(_strides_of)
 
 
-def _transport(rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows):  # type: ignore[no-untyped-def]
+def _first(  # type: ignore[no-untyped-def]
+    rho, p, stride, cells, wall, V, v, per_distance, centred, d, limiter, planes, slot, half, rows
+):
+    """Write the fluxes into the first row of axis d, at p, and its densities below its upper faces."""
+    n, top = v.size, p + (cells - 1) * stride
+    row, low, seam = rho[p : p + n], planes[0, slot : slot + n], planes[1, slot : slot + n]
+    below, above, other = rows[3, :n], rows[4, :n], rows[1, :n]
+    low[:], above[:] = 0.0, row
+    if half is not None:
+        halves_across(rho, p, stride, cells, wall, centred, d, limiter, half)
+        above[:] = row - half
+        planes[2, slot : slot + n] = row + half
+    if wall == PERIODIC:
+        below[:] = rho[top : top + n]
+        if half is not None:
+            halves_across(rho, top, stride, cells, wall, centred, d, limiter, half)
+            below += half
+        potential(V, top, other)
+        upwind(other, v, below, above, per_distance, low)
+        seam[:] = low
+    elif wall == OPEN:
+        potential(V, p + stride, other)
+        leaving(v, other, row, -per_distance, low)
+
+
+first = compiled(_first)
+
+
+def _final(rho, p, stride, wall, V, v, per_distance, per_width, planes, slot, rows, gain):  # type: ignore[no-untyped-def]
+    """Add what the last row of an axis, at p, gains; its upper fluxes are left in rows[3]."""
+    n = v.size
+    low, high, other = planes[0, slot : slot + n], rows[3, :n], rows[1, :n]
+    high[:] = 0.0
+    if wall == PERIODIC:
+        high[:] = planes[1, slot : slot + n]
+    elif wall == OPEN:
+        potential(V, p - stride, other)
+        leaving(v, other, rho[p : p + n], per_distance, high)
+    for j in range(n):
+        gain[j] += (low[j] - high[j]) * per_width
+
+
+final = compiled(_final)
+
+
+def _transport(rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half):  # type: ignore[no-untyped-def]
     """Write start + share·(E(ρ) − start), E(ρ) = ρ − dt ∇·(ρu), and what a pass over it counts.
 
-    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, and for every
-    axis a row of 1/distance of the centres at each face, of 1/width, and of width over the sum of
-    the distances beside a cell. counts: weights, moments, least, as in mfpde/kernels/tally.py.
+    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every axis
+    1/distance of the centres at the lowest face, and a row of it at the upper face of each cell, of
+    1/width, and of width over the sum of the distances beside a cell. counts: weights, moments, least, as in mfpde/kernels/tally.py.
     ledger (axes, 2, 2): rates at which mass and its energy leave through both walls. planes
-    (3, rows that axes keep), rows (7, cells along the last axis + 1): for work.
+    (3, rows that axes keep), rows (6, LINE + cells along the last axis), half (a row): for work.
+    ``half`` is None where the scheme is of FIRST_ORDER.
     """
-    shape, walls, per_distance, per_width, centred = faces
+    shape, walls, lowest, per_distance, per_width, centred = faces
     weights, moments, least = counts
-    last, M, second = shape.size - 1, V[1].size, limiter != FIRST_ORDER
+    last, M = shape.size - 1, V[1].size
     n = shape[last]
     strides, kept = strides_of(shape)
     layers = result.reshape((result.size // M, M))
-    v, other, half = rows[0, :n], rows[1, :n], rows[2, :n]
-    gain, high, over, flux = rows[3, :n], rows[4, :n], rows[5, :n], rows[6, : n + 1]
-    widths = 1.0 / per_width[last, :n]
-    moments[:], least[:], ledger[:], half[:] = 0.0, np.inf, 0.0, 0.0
+    v, gain, flux, widths = rows[0, :n], rows[2, :n], rows[5, : LINE + n], 1.0 / per_width[last, :n]
+    moments[:], least[:], ledger[:] = 0.0, np.inf, 0.0
     for p in range(0, rho.size, n):
-        row, area = rho[p : p + n], 1.0  # of a face along the row
+        area = 1.0  # of a face along the row
         for d in range(last):
             area /= per_width[d, (p // strides[d]) % shape[d]]
         potential(V, p, v)
-        if second:
-            halves_within(row, centred[last], walls[last], limiter, half)
-        within(row, v, half, per_distance[last], per_width[last], walls[last], flux, gain)
+        if half is not None:
+            halves_within(rho, p, centred, last, walls[last], limiter, half)
+        within(rho, p, v, half, faces, flux, gain)
         if walls[last] == OPEN:
-            for end, j, out in ((0, 0, -flux[0]), (1, n - 1, flux[n])):
+            for end, j, out in ((0, 0, -flux[LINE - 1]), (1, n - 1, flux[LINE + n - 1])):
                 ledger[last, end, 0] += area * out
                 ledger[last, end, 1] += area * out * v[j]
         for d in range(last):
             stride, cells, wall = strides[d], shape[d], walls[d]
             k, slot = (p // stride) % cells, kept[d] + p % stride
-            low, seam = planes[0, slot : slot + n], planes[1, slot : slot + n]
-            below = planes[2, slot : slot + n] if second else row
+            width = per_width[d, k]
             if k == 0:
-                low[:] = 0.0
-                if second:
-                    halves_across(rho, p, stride, cells, wall, centred[d], limiter, half)
-                    for j in range(n):
-                        below[j] = row[j] + half[j]
-                if wall == PERIODIC:
-                    top = p + (cells - 1) * stride
-                    potential(V, top, other)
-                    high[:], over[:] = rho[top : top + n], row
-                    if second:
-                        for j in range(n):
-                            over[j] = row[j] - half[j]
-                        halves_across(rho, top, stride, cells, wall, centred[d], limiter, half)
-                        for j in range(n):
-                            high[j] += half[j]
-                    upwind(other, v, high, over, per_distance[d, 0], low)
-                    seam[:] = low
-                elif wall == OPEN:
-                    potential(V, p + stride, other)
-                    leaving(v, other, row, per_distance[d, 0], high)
-                    booked(high, v, widths, area * per_width[d, k], ledger[d, 0])
-                    for j in range(n):
-                        low[j] = -high[j]
+                first(rho, p, stride, cells, wall, V, v, lowest[d], centred, d, limiter, planes, slot, half, rows)
+                if wall == OPEN:
+                    booked(planes[0, slot : slot + n], v, widths, -area * width, ledger[d, 0])
             if k < cells - 1:
                 up = p + stride
-                above = rho[up : up + n]
-                potential(V, up, other)
-                if second:
-                    halves_across(rho, up, stride, cells, wall, centred[d], limiter, half)
-                    for j in range(n):
-                        over[j] = above[j] - half[j]
-                    upwind(v, other, below, over, per_distance[d, k + 1], high)
-                    for j in range(n):
-                        below[j] = above[j] + half[j]
-                else:
-                    upwind(v, other, row, above, per_distance[d, k + 1], high)
-            elif wall == PERIODIC:
-                high[:] = seam
-            elif wall == OPEN:
-                potential(V, p - stride, other)
-                leaving(v, other, row, per_distance[d, cells], high)
-                booked(high, v, widths, area * per_width[d, k], ledger[d, 1])
-            else:
-                high[:] = 0.0
-            between(low, high, per_width[d, k], gain)
-        stepped(row, gain, dt, start[p : p + n], share, result[p : p + n])
+                if half is not None:
+                    halves_across(rho, up, stride, cells, wall, centred, d, limiter, half)
+                exchanged(rho, p, up, V, v, planes, slot, half, per_distance[d, k], width, gain)
+                continue
+            final(rho, p, stride, wall, V, v, per_distance[d, k], width, planes, slot, rows, gain)
+            if wall == OPEN:
+                booked(rows[3, :n], v, widths, area * width, ledger[d, 1])
+        stepped(rho, p, gain, dt, start, share, result)
         i, q = p // M, p % M
         if i % TOGETHER == TOGETHER - 1 or i == layers.shape[0] - 1:
             count(layers, i - i % TOGETHER, i + 1, q, q + n, weights, moments, least)
@@ -299,7 +343,7 @@ outwards = compiled(_outwards)
 
 def _emptying(V, faces, layers, rows):  # type: ignore[no-untyped-def]
     """The largest rate at which a cell of some layers empties through all its faces, 1/time."""
-    shape, walls, per_distance, per_width, _ = faces
+    shape, walls, lowest, per_distance, per_width, _ = faces
     last, M = shape.size - 1, V[1].size
     n = shape[last]
     strides, _ = strides_of(shape)
@@ -310,20 +354,21 @@ def _emptying(V, faces, layers, rows):  # type: ignore[no-untyped-def]
         for p in range(i * M, (i + 1) * M, n):
             potential(V, p, v)
             for j in range(n - 1):
-                drop[j + 1] = (v[j] - v[j + 1]) * per_distance[last, j + 1]
+                drop[j + 1] = (v[j] - v[j + 1]) * per_distance[last, j]
             drop[0] = drop[n] = 0.0
             if walls[last] == PERIODIC:
-                drop[0] = drop[n] = (v[n - 1] - v[0]) * per_distance[last, 0]
+                drop[0] = drop[n] = (v[n - 1] - v[0]) * lowest[last]
             elif walls[last] == OPEN:
-                drop[0] = (v[0] - v[1]) * per_distance[last, 0]
-                drop[n] = (v[n - 2] - v[n - 1]) * per_distance[last, n]
+                drop[0] = (v[0] - v[1]) * lowest[last]
+                drop[n] = (v[n - 2] - v[n - 1]) * per_distance[last, n - 1]
             for j in range(n):
                 total[j] = (max(-drop[j], 0.0) + max(drop[j + 1], 0.0)) * per_width[last, j]
             for d in range(last):
                 stride, cells, wall = strides[d], shape[d], walls[d]
                 k = (p // stride) % cells
                 for end in range(2):
-                    rate, width = per_distance[d, k + end], per_width[d, k]
+                    width, face = per_width[d, k], k + end - 1
+                    rate = per_distance[d, face] if face >= 0 else lowest[d]
                     step = (2 * end - 1) * stride
                     at_wall = k == end * (cells - 1)
                     if not at_wall or wall == PERIODIC:

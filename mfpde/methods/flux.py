@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.flows.arrays import Recycled, aligned, in_lines
 from mfpde.flows.layers import Layers
 from mfpde.flows.tally import blank_tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.kernels.tiles import WALL
-from mfpde.kernels.transport import emptying, transport
+from mfpde.kernels.transport import FIRST_ORDER, LINE, emptying, transport
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 
@@ -30,12 +31,15 @@ class FluxDivergence:
         self.faces = (
             np.array(cells),
             np.array([WALL[wall] for wall in flow.walls.values()]),
-            side_by_side([1.0 / axis.distances for axis in axes]),
+            np.array([1.0 / axis.distances[0] for axis in axes]),
+            side_by_side([1.0 / axis.distances[1:] for axis in axes]),
             side_by_side([1.0 / axis.widths for axis in axes]),
             side_by_side([centred(axis) for axis in axes]),
         )
         behind = [int(np.prod(cells[d + 1 :])) for d in range(len(cells) - 1)]
-        self.planes, self.rows = np.zeros((3, sum(behind))), np.zeros((7, cells[-1] + 1))
+        self.planes, self.rows = in_lines(3, sum(behind)), in_lines(6, LINE + cells[-1])
+        self.half = None if limiter == FIRST_ORDER else aligned((cells[-1],))
+        self.densities = Recycled(flow.grid.shape)
 
     def emptying(self, field: Field) -> float:
         """The largest rate at which a cell empties through all its faces, 1/time."""
@@ -66,7 +70,7 @@ class FluxDivergence:
         """
         V, weights = field.layers, self.flow.weights
         tally, ledger = blank_tally(weights, len(V.g)), np.empty((rho.ndim, 2, 2))
-        cells, result = np.ascontiguousarray(rho).ravel(), np.empty(rho.size)
+        cells, result = np.ascontiguousarray(rho).ravel(), self.densities.empty()
         transport(
             cells,
             parts(V),
@@ -75,18 +79,19 @@ class FluxDivergence:
             dt,
             cells if start is None else np.ascontiguousarray(start).ravel(),
             share,
-            result,
+            result.ravel(),
             (weights, tally.moments, tally.least),
             ledger,
             self.planes,
             self.rows,
+            self.half,
         )
         mass, energy = dt * ledger[:, :, 0], dt * ledger[:, :, 1]
         escaped = {
             c: (float(low), float(high))
             for c, (low, high) in zip(self.flow.grid.coords, mass, strict=True)
         }
-        return Step(result.reshape(rho.shape), escaped, float(energy.sum()), tally=tally)
+        return Step(result, escaped, float(energy.sum()), tally=tally)
 
 
 def parts(V: Layers) -> tuple[Array, Array, Array, Array]:
@@ -101,7 +106,8 @@ def centred(axis: Axis) -> Array:
 
 def side_by_side(rows: list[Array]) -> Array:
     """Rows of different lengths as one array, filled with 1."""
-    result = np.ones((len(rows), max(map(len, rows))))
+    result = in_lines(len(rows), max(map(len, rows)))
+    result[:] = 1.0
     for place, row in zip(result, rows, strict=True):
         place[: len(row)] = row
     return result
