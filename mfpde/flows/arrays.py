@@ -26,7 +26,7 @@ def in_lines(*lengths: int) -> Array:
 
 def within(memory: Array, shape: tuple[int, ...]) -> Array:
     """The array of this shape that starts with the first whole line of some memory."""
-    start = -memory.ctypes.data % BYTES // 8
+    start = -memory.__array_interface__["data"][0] % BYTES // 8
     return memory[start : start + math.prod(shape)].reshape(shape)
 
 

@@ -36,4 +36,5 @@ def counted(rho: Array, weights: Array) -> Tally:
 
 def blank_tally(weights: Array, columns: int) -> Tally:
     """Room for one."""
-    return Tally(aligned((len(weights), columns)), aligned((columns,)))
+    room = aligned((len(weights) + 1, columns))
+    return Tally(room[:-1], room[-1])

@@ -33,7 +33,12 @@ def _count(rho, start, stop, first, last, weights, moments, least):  # type: ign
         return
     w, x = rho[start, first:last], rho[start + 1, first:last]
     y, z = rho[start + 2, first:last], rho[start + 3, first:last]
-    a, b, c, d = weights[:, start], weights[:, start + 1], weights[:, start + 2], weights[:, start + 3]
+    a, b, c, d = (
+        weights[:, start],
+        weights[:, start + 1],
+        weights[:, start + 2],
+        weights[:, start + 3],
+    )
     zeroth, one = moments[0, first:last], moments[1, first:last]
     two, lowest = moments[2, first:last], least[first:last]
     for j in range(w.size):

@@ -276,7 +276,9 @@ def _final(rho, p, stride, wall, V, v, per_distance, per_width, planes, slot, ro
 final = compiled(_final)
 
 
-def _transport(rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half):  # type: ignore[no-untyped-def]
+def _transport(
+    rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half
+):  # type: ignore[no-untyped-def]
     """Write start + share·(E(ρ) − start), E(ρ) = ρ − dt ∇·(ρu), and what a pass over it counts.
 
     rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every axis
@@ -311,7 +313,23 @@ def _transport(rho, V, faces, limiter, dt, start, share, result, counts, ledger,
             k, slot = (p // stride) % cells, kept[d] + p % stride
             width = per_width[d, k]
             if k == 0:
-                first(rho, p, stride, cells, wall, V, v, lowest[d], centred, d, limiter, planes, slot, half, rows)
+                first(
+                    rho,
+                    p,
+                    stride,
+                    cells,
+                    wall,
+                    V,
+                    v,
+                    lowest[d],
+                    centred,
+                    d,
+                    limiter,
+                    planes,
+                    slot,
+                    half,
+                    rows,
+                )
                 if wall == OPEN:
                     booked(planes[0, slot : slot + n], v, widths, -area * width, ledger[d, 0])
             if k < cells - 1:

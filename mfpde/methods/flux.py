@@ -40,6 +40,8 @@ class FluxDivergence:
         self.planes, self.rows = in_lines(3, sum(behind)), in_lines(6, LINE + cells[-1])
         self.half = None if limiter == FIRST_ORDER else aligned((cells[-1],))
         self.densities = Recycled(flow.grid.shape)
+        self.asked: Array | None = None
+        self.answer = False
 
     def emptying(self, field: Field) -> float:
         """The largest rate at which a cell empties through all its faces, 1/time."""
@@ -47,19 +49,22 @@ class FluxDivergence:
         return float(emptying(parts(V), self.faces, self.fastest(V), self.rows))
 
     def fastest(self, V: Layers) -> NDArray[np.intp]:
-        """Layers that hold the cell that empties fastest.
+        """Layers of which one holds the cell that empties fastest.
 
-        Where a and the slope of the tilt grow evenly, every rate is convex along the inner layers:
-        it is largest in the first or last of them, or beside a wall.
+        Where layers are alike but for a and a tilt, and these and their slopes grow evenly, every
+        rate is convex along the inner layers: largest in the first or last of them, or at a wall.
         """
-        N = len(V.a)
-        steps = np.diff(V.a, 2), np.diff(V.tilt, 3)
-        scales = np.abs(V.a).max(), np.abs(V.tilt).max()
-        even = all(
-            np.abs(d).max(initial=0.0) <= AFFINE * s for d, s in zip(steps, scales, strict=True)
-        )
-        inner = len(V.level) == 1 and even and next(iter(self.flow.grid.axes.values())).is_uniform
-        return np.unique([0, 1, N - 2, N - 1]) if inner and N > 4 else np.arange(N)
+        N, same = len(V.a), len(V.level) == 1
+        return ends_of(N) if same and N > 4 and self.even(V) else np.arange(N)
+
+    def even(self, V: Layers) -> bool:
+        """Whether a grows by equal steps, and the tilt by steps that do."""
+        if V.a is not self.asked:  # it rests while a flow runs
+            axis = next(iter(self.flow.grid.axes.values()))
+            grows = [(np.diff(V.a, 2), V.a), (np.diff(V.tilt, 3), V.tilt)]
+            close = all(np.abs(d).max() <= AFFINE * np.abs(z).max() for d, z in grows)
+            self.asked, self.answer = V.a, axis.is_uniform and close
+        return self.answer
 
     def euler(
         self, rho: Array, field: Field, dt: float, start: Array | None = None, share: float = 1.0
@@ -92,6 +97,11 @@ class FluxDivergence:
             for c, (low, high) in zip(self.flow.grid.coords, mass, strict=True)
         }
         return Step(result, escaped, float(energy.sum()), tally=tally)
+
+
+def ends_of(N: int) -> NDArray[np.intp]:
+    """The two first and last of N layers."""
+    return np.array([0, 1, N - 2, N - 1])
 
 
 def parts(V: Layers) -> tuple[Array, Array, Array, Array]:

@@ -23,7 +23,6 @@ from mfpde.methods.stages import EULER, HEUN
 from mfpde.methods.step import Method, Step, Stepper, fields
 from mfpde.problems.problem import Array
 
-Escaped = dict[str, tuple[float, float]]
 LIMITERS = {"minmod": MINMOD, "mc": MC, "vanleer": VAN_LEER}
 
 
@@ -82,10 +81,9 @@ class Muscl:
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         first = self.flux.euler(rho, field, dt)
         then = self.flow.field(first.rho, first.tally)
-        last = self.flux.euler(first.rho, then, dt, rho, 0.5)
-        return replace(last, escaped=mean(first.escaped, last.escaped), carried=0.5 * (first.carried + last.carried))
-
-
-def mean(one: Escaped, other: Escaped) -> Escaped:
-    """Of what left by coordinate."""
-    return {c: tuple(0.5 * (p + q) for p, q in zip(pair, other[c])) for c, pair in one.items()}
+        last = self.flux.euler(first.rho, then, dt, rho, 0.5)  # ½ρ + ½E(ρ¹)
+        escaped = {
+            c: (0.5 * (low + last.escaped[c][0]), 0.5 * (high + last.escaped[c][1]))
+            for c, (low, high) in first.escaped.items()
+        }
+        return replace(last, escaped=escaped, carried=0.5 * (first.carried + last.carried))
