@@ -107,7 +107,7 @@ class WassersteinFlow:
         return counted(rho, self.weights)
 
     def field(self, rho: Array, tally: Tally | None = None) -> Field:
-        """Prediction, energy and potential of cell averages ``rho``; ``tally`` where it is known."""
+        """Prediction, energy and potential of cell averages ``rho``; ``tally`` if it is known."""
         values = self.point_values(rho)
         if tally is None or values is not rho:
             tally = self.tally(values)

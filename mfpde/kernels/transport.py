@@ -19,7 +19,7 @@ import numpy as np
 
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.tally import TOGETHER, count
-from mfpde.kernels.tiles import CLOSED, OPEN, PERIODIC
+from mfpde.kernels.tiles import OPEN, PERIODIC
 
 FIRST_ORDER, MINMOD, MC, VAN_LEER = 0, 1, 2, 3
 LINE = 8  # numbers in a line of the cache: vectors that start with one load in half the time
@@ -100,7 +100,7 @@ potential = compiled(_potential)
 
 
 def _exchanged(rho, p, up, V, v, planes, slot, half, per_distance, per_width, gain):  # type: ignore[no-untyped-def]
-    """Add what the row at p gains between its lower faces and those to the row ``up``, and keep these.
+    """Add what the row at p gains between its lower faces and those to the row ``up``; keep these.
 
     v: V of the row at p. planes: at ``slot`` the fluxes through the lower faces and, with ``half``
     (of the row above), the densities below the upper ones.
@@ -234,7 +234,7 @@ strides_of = compiled(_strides_of)
 def _first(  # type: ignore[no-untyped-def]
     rho, p, stride, cells, wall, V, v, per_distance, centred, d, limiter, planes, slot, half, rows
 ):
-    """Write the fluxes into the first row of axis d, at p, and its densities below its upper faces."""
+    """Write the fluxes into the first row of axis d, at p, and densities below its upper faces."""
     n, top = v.size, p + (cells - 1) * stride
     row, low, seam = rho[p : p + n], planes[0, slot : slot + n], planes[1, slot : slot + n]
     below, above, other = rows[3, :n], rows[4, :n], rows[1, :n]
@@ -276,17 +276,17 @@ def _final(rho, p, stride, wall, V, v, per_distance, per_width, planes, slot, ro
 final = compiled(_final)
 
 
-def _transport(
+def _transport(  # type: ignore[no-untyped-def]
     rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half
-):  # type: ignore[no-untyped-def]
+):
     """Write start + share·(E(ρ) − start), E(ρ) = ρ − dt ∇·(ρu), and what a pass over it counts.
 
-    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every axis
-    1/distance of the centres at the lowest face, and a row of it at the upper face of each cell, of
-    1/width, and of width over the sum of the distances beside a cell. counts: weights, moments, least, as in mfpde/kernels/tally.py.
-    ledger (axes, 2, 2): rates at which mass and its energy leave through both walls. planes
-    (3, rows that axes keep), rows (6, LINE + cells along the last axis), half (a row): for work.
-    ``half`` is None where the scheme is of FIRST_ORDER.
+    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every
+    axis 1/distance of the centres at the lowest face, and a row of it at the upper face of each
+    cell, of 1/width, and of width over the sum of the distances beside a cell. counts: weights,
+    moments, least, as in mfpde/kernels/tally.py. ledger (axes, 2, 2): rates at which mass and its
+    energy leave through both walls. planes (3, rows that axes keep), rows (6, LINE + cells along
+    the last axis), half (a row): for work. ``half`` is None where the scheme is of FIRST_ORDER.
     """
     shape, walls, lowest, per_distance, per_width, centred = faces
     weights, moments, least = counts
@@ -348,56 +348,3 @@ def _transport(
 
 
 transport = compiled(_transport)
-
-
-def _outwards(v, other, per_distance, per_width, total):  # type: ignore[no-untyped-def]
-    """Add the rate at which cells empty towards others: (V − V_other)⁺/(distance·width)."""
-    for j in range(total.size):
-        total[j] += max((v[j] - other[j]) * per_distance, 0.0) * per_width
-
-
-outwards = compiled(_outwards)
-
-
-def _emptying(V, faces, layers, rows):  # type: ignore[no-untyped-def]
-    """The largest rate at which a cell of some layers empties through all its faces, 1/time."""
-    shape, walls, lowest, per_distance, per_width, _ = faces
-    last, M = shape.size - 1, V[1].size
-    n = shape[last]
-    strides, _ = strides_of(shape)
-    v, other, total, most = rows[0, :n], rows[1, :n], rows[2, :n], rows[3, :n]
-    drop = rows[4, : n + 1]
-    most[:] = 0.0
-    for i in layers:
-        for p in range(i * M, (i + 1) * M, n):
-            potential(V, p, v)
-            for j in range(n - 1):
-                drop[j + 1] = (v[j] - v[j + 1]) * per_distance[last, j]
-            drop[0] = drop[n] = 0.0
-            if walls[last] == PERIODIC:
-                drop[0] = drop[n] = (v[n - 1] - v[0]) * lowest[last]
-            elif walls[last] == OPEN:
-                drop[0] = (v[0] - v[1]) * lowest[last]
-                drop[n] = (v[n - 2] - v[n - 1]) * per_distance[last, n - 1]
-            for j in range(n):
-                total[j] = (max(-drop[j], 0.0) + max(drop[j + 1], 0.0)) * per_width[last, j]
-            for d in range(last):
-                stride, cells, wall = strides[d], shape[d], walls[d]
-                k = (p // stride) % cells
-                for end in range(2):
-                    width, face = per_width[d, k], k + end - 1
-                    rate = per_distance[d, face] if face >= 0 else lowest[d]
-                    step = (2 * end - 1) * stride
-                    at_wall = k == end * (cells - 1)
-                    if not at_wall or wall == PERIODIC:
-                        potential(V, p - (cells - 1) * step if at_wall else p + step, other)
-                        outwards(v, other, rate, width, total)
-                    elif wall == OPEN:
-                        potential(V, p - step, other)
-                        outwards(other, v, rate, width, total)
-            for j in range(n):
-                most[j] = max(most[j], total[j])
-    return most.max()
-
-
-emptying = compiled(_emptying)

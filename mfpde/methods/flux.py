@@ -14,8 +14,9 @@ from mfpde.flows.layers import Layers
 from mfpde.flows.tally import blank_tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
+from mfpde.kernels.emptying import emptying
 from mfpde.kernels.tiles import WALL
-from mfpde.kernels.transport import FIRST_ORDER, LINE, emptying, transport
+from mfpde.kernels.transport import FIRST_ORDER, LINE, transport
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 
