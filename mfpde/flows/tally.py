@@ -14,14 +14,16 @@ from mfpde.problems.problem import Array
 
 @dataclass(frozen=True)
 class Tally:
-    """Of a density of cell averages.
+    """Of a density.
 
     Attributes:
+        rho: that density itself; of any other array this says nothing.
         moments: (m, M), Σ_i weights_mi ρ_iv over the layers i of the first axis; the first are
             integrals along it.
         least: (M,) the least value in every column of cells, NaN aside.
     """
 
+    rho: Array
     moments: Array
     least: Array
 
@@ -29,12 +31,13 @@ class Tally:
 def counted(rho: Array, weights: Array) -> Tally:
     """The tally of a density with the given weights (m, N)."""
     cells = np.ascontiguousarray(layers(rho))
-    blank = blank_tally(weights, cells.shape[1])
+    blank = blank_tally(rho, weights)
     tally(cells, weights, blank.moments, blank.least)
     return blank
 
 
-def blank_tally(weights: Array, columns: int) -> Tally:
+def blank_tally(rho: Array, weights: Array) -> Tally:
     """Room for one."""
-    room = aligned((len(weights) + 1, columns))
-    return Tally(room[:-1], room[-1])
+    count, layers_of_cells = weights.shape
+    room = aligned((count + 1, rho.size // layers_of_cells))
+    return Tally(rho, room[:-1], room[-1])

@@ -109,7 +109,7 @@ class WassersteinFlow:
     def field(self, rho: Array, tally: Tally | None = None) -> Field:
         """Prediction, energy and potential of cell averages ``rho``; ``tally`` if it is known."""
         values = self.point_values(rho)
-        if tally is None or values is not rho:
+        if tally is None or tally.rho is not values:
             tally = self.tally(values)
         seen = self.interaction.observe(values, tally)
         energy = seen.risk + self.penalised(values, tally) + self.disorder(values)

@@ -63,7 +63,8 @@ class State:
 
 def counted(state: State, flow: WassersteinFlow) -> Tally:
     """What a pass over the density counts, where none has yet."""
-    return flow.tally(state.rho) if state.tally is None else state.tally
+    tally = state.tally
+    return tally if tally is not None and tally.rho is state.rho else flow.tally(state.rho)
 
 
 def where(state: State, flow: WassersteinFlow, index: int) -> str:

@@ -82,7 +82,9 @@ class Loop:
         with np.errstate(all="ignore"):  # the guards look at the outcome
             step = self.stepper.step(before.rho, before.field, dt)
             rho = np.ascontiguousarray(step.rho)  # in what order sums run must not depend on steps
-            tally = self.flow.tally(rho) if step.tally is None else step.tally
+            tally = step.tally
+            if tally is None or tally.rho is not rho:
+                tally = self.flow.tally(rho)
             field = self.flow.field(rho, tally)
         escaped = {
             c: (before.escaped[c][0] + low, before.escaped[c][1] + high)

@@ -75,8 +75,8 @@ class FluxDivergence:
         Without a start E(ρ).
         """
         V, weights = field.layers, self.flow.weights
-        tally, ledger = blank_tally(weights, len(V.g)), np.empty((rho.ndim, 2, 2))
         cells, result = np.ascontiguousarray(rho).ravel(), self.densities.empty()
+        tally, ledger = blank_tally(result, weights), np.empty((rho.ndim, 2, 2))
         transport(
             cells,
             parts(V),

@@ -33,7 +33,7 @@ class Step:
             its length. inf: the step could not be made, and if no shorter one can the run stops.
         dissipated: by how much the step says that it lowered the energy, ``carried`` aside; what a
             method of promise "exact" is held to.
-        tally: of ``rho``, where the step counted on the way what a pass over it would.
+        tally: of ``rho``, where the step counted on its way what a pass over it would.
     """
 
     rho: Array
