@@ -1,0 +1,319 @@
+"""Networks of growing width follow the density, at every time.
+
+Chizat & Bach's Theorem 2.6 has no rate. Here densities are solved on grids, and networks of m
+neurons, drawn independently or from scrambled Sobol' sequences, are followed beside them: tanh,
+sigmoid and ReLU without a bias on (a, w), tanh with a bias on (a, w, b). The samples lie on a line
+with a kink, y = x + |x|/2, which the last two can represent and the first two cannot. Starts are
+Gaussian, as in practice: the theorem asks for compact support, and what is seen is more than it
+says. Where the problem is smooth, the truth (quadrature particles) tells how wrong the density
+itself is; for ReLU the density's own cells, followed as particles, do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gamma
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from study import Check, Claim, Progress
+
+import mfpde as mf
+import particle_ref as pr
+
+CLAIM = Claim(
+    statement="If the neurons' initial measures converge, the trained networks of m neurons "
+    "converge to the Wasserstein gradient flow as m grows, uniformly on bounded times.",
+    reference="Chizat & Bach 2018, Theorem 2.6 (arXiv 1805.09545)",
+    standing="theorem",
+    verdict="",
+)
+
+CASES = {"tanh": mf.tanh, "sigmoid": mf.sigmoid, "relu": mf.relu, "tanh, bias": mf.tanh}
+KINDS = ("iid", "sobol")
+DISTANCES = ("prediction_gap", "w1_a", "w1_w", "energy_distance")
+DRAWN = DISTANCES[-2:]  # whose floor is drawn
+ALARM = 3.9  # standard deviations of a normal that are exceeded once in 10⁴
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is followed.
+
+    Attributes:
+        widths: numbers m of neurons.
+        replicas: networks of each width from independent starts, and as many from Sobol' ones.
+        widest_cloud: the largest m at which measures are compared; predictions are at all.
+        draws: iid clouds that tell the floor of a distance.
+        times: PDE times, the first 0.
+        samples: inputs, evenly on [−1.5, 1.5].
+        std: of every coordinate of a neuron at time 0.
+        cells, cells_bias: of every coordinate, without and with a bias.
+        dt: step of the ReLU networks, in PDE time.
+    """
+
+    widths: tuple[int, ...] = (16, 64, 256, 1024, 4096)
+    replicas: int = 16
+    widest_cloud: int = 1024
+    draws: int = 8
+    times: tuple[float, ...] = (0.0, 1.0, 4.0)
+    samples: int = 16
+    std: float = 0.7
+    cells: int = 96
+    cells_bias: int = 32
+    dt: float = 0.01
+
+    @classmethod
+    def quick(cls) -> Config:
+        """Few networks, a shorter time."""
+        return cls(
+            widths=(16, 128, 1024),
+            replicas=8,
+            widest_cloud=1024,
+            draws=2,
+            times=(0.0, 1.0),
+            cells=48,
+            cells_bias=20,
+        )
+
+
+def problem_of(case: str, config: Config) -> mf.Problem:
+    x = np.linspace(-1.5, 1.5, config.samples)
+    law = mf.gaussian(std=config.std)
+    return mf.two_layer(x, x + abs(x) / 2, activation=CASES[case], bias="bias" in case, initial=law)
+
+
+def run(config: Config, progress: Progress) -> xr.Dataset:
+    shape = (len(CASES), len(KINDS), len(config.widths), config.replicas, len(config.times))
+    dims = ("case", "kind", "width", "replica", "time")
+    found = {name: (dims, np.full(shape, np.nan)) for name in (*DISTANCES, "truth_gap")}
+    floors = {f"floor_{n}": (("case", "width"), np.full(shape[:3:2], np.nan)) for n in DRAWN}
+    own = np.zeros((len(CASES), len(config.times)))
+    cell = np.zeros(len(CASES))
+    for c, case in enumerate(progress(CASES, "activations")):
+        problem, smooth = problem_of(case, config), case != "relu"
+        method = pr.GradientFlow(rtol=1e-6, atol=1e-8) if smooth else pr.Descent(config.dt)
+        cells = config.cells_bias if "bias" in case else config.cells
+        grid = mf.fit_grid(problem, cells, config.times[-1])
+        density = mf.solve(problem, grid, times=config.times, escaped_tolerance=1e-5)
+        exact = exact_prediction(problem, density, method, smooth, config)
+        own[c] = root_mean_square(density.prediction.values - exact)
+        cell[c] = (grid.box["w"][1] - grid.box["w"][0]) / cells
+        for w, m in enumerate(config.widths):
+            names = DISTANCES if m <= config.widest_cloud else DISTANCES[:1]
+            for k, kind in enumerate(KINDS):
+                seeds = range(w * config.replicas, (w + 1) * config.replicas)
+                flows = pr.replicas(problem, m, method, config.times, seeds, kind)
+                gaps = mf.compare(density, flows, only=names).transpose("replica", "time")
+                for name in names:
+                    found[name][1][c, k, w] = gaps[name]
+                off = np.stack([flow.prediction.values for flow in flows]) - exact
+                found["truth_gap"][1][c, k, w] = root_mean_square(off)
+            if m <= config.widest_cloud:
+                last = density.isel(time=[-1])
+                drawn = mf.compare(last, flows[0], only=DRAWN, floor=config.draws)
+                for name in DRAWN:
+                    floors[f"floor_{name}"][1][c, w] = drawn[f"floor_{name}"][0]
+    return described(
+        xr.Dataset(
+            {
+                **found,
+                **floors,
+                "density_error": (("case", "time"), own),
+                "cell": ("case", cell),
+            },
+            coords={
+                "case": list(CASES),
+                "kind": list(KINDS),
+                "width": list(config.widths),
+                "time": list(config.times),
+            },
+        )
+    )
+
+
+def exact_prediction(
+    problem: mf.Problem,
+    density: xr.Dataset,
+    method: pr.GradientFlow | pr.Descent,
+    smooth: bool,
+    config: Config,
+) -> NDArray[np.float64]:
+    """f over time (T, n): the truth, or that of the density's own cells where there is none."""
+    if not smooth:
+        cells = pr.Cloud(*mf.as_measure(density.isel(time=0), prune=1e-9))
+        return pr.run(problem, cells, method, config.times).prediction.values
+    tolerance = 1e-5 if len(problem.coords) > 2 else 1e-7
+    truth = pr.Truth(problem, config.times[-1], tolerance)
+    return np.stack([truth.prediction(t) for t in config.times])
+
+
+def root_mean_square(gap: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt((gap**2).mean(axis=-1))
+
+
+def described(data: xr.Dataset) -> xr.Dataset:
+    about = {
+        "prediction_gap": "root mean squared difference of predictions, network and density",
+        "truth_gap": "the same to the truth (ReLU: to the density's own cells)",
+        "density_error": "the density's own error in the prediction",
+        "w1_a": "W1 of the marginals in a",
+        "w1_w": "W1 of the marginals in w",
+        "energy_distance": "energy distance",
+        "floor_w1_w": "W1 in w of iid draws from the density",
+        "floor_energy_distance": "energy distance of iid draws from the density",
+        "cell": "width of a cell in w",
+    }
+    for name, words in about.items():
+        data[name].attrs = {"long_name": words, "units": "1"}
+    data["time"].attrs = {"long_name": "PDE time", "units": "1"}
+    data["width"].attrs = {"long_name": "neurons m", "units": "1"}
+    return data
+
+
+# What is found ------------------------------------------------------------------------------------
+
+
+def worst(data: xr.Dataset, name: str) -> xr.DataArray:
+    """Root mean square over replicas, the largest over times: (case, kind, width)."""
+    return np.sqrt((data[name] ** 2).mean("replica", skipna=False)).max("time", skipna=False)
+
+
+def slope(width: NDArray[np.float64], gap: NDArray[np.float64]) -> float:
+    """Of the logarithms, where a gap is known."""
+    known = np.isfinite(gap)
+    return float(np.polyfit(np.log(width[known]), np.log(gap[known]), 1)[0])
+
+
+def slope_error(gaps: xr.DataArray, replicas: int) -> float:
+    """A fitted slope's error, exceeded once in 10⁴, plus 0.05 for the terms of higher order.
+
+    A mean square over S replicas of χ² with one degree of freedom, the worst case, has a logarithm
+    with the variance 2/S; its root half of that deviation. Widths have independent starts.
+    """
+    log_width = np.log(gaps.width[np.isfinite(gaps).any("case")].values)
+    spread = np.sqrt(((log_width - log_width.mean()) ** 2).sum())
+    return float(ALARM / np.sqrt(2 * replicas) / spread + 0.05)
+
+
+def checks(data: xr.Dataset) -> list[Check]:
+    m, S = data.width.values.astype(float), data.sizes["replica"]
+    found = []
+    for name in ("truth_gap", "energy_distance", "w1_w"):
+        gaps = worst(data, name).sel(kind="iid")
+        tolerance = slope_error(gaps, S)
+        for case in data.case.values:
+            if name == "w1_w" and "bias" in case:  # the cells of that grid are wider than the gap
+                continue
+            title = f"{case}: exponent in m of sup_t {name}, iid, {S} replicas (false alarm 1e-4)"
+            exponent = slope(m, gaps.sel(case=case).values)
+            found.append(Check(title, exponent, -0.5 - tolerance, -0.5 + tolerance))
+    gaps = worst(data, "truth_gap").sel(kind="sobol")
+    for case in (case for case in data.case.values if case != "relu"):
+        D = 3 if "bias" in case else 2
+        title = f"{case}: exponent in m of sup_t truth_gap, Sobol', at most of (log m)^(D−1)/m"
+        most = slope(m, np.log(m) ** (D - 1) / m) + slope_error(gaps, S)
+        found.append(Check(title, slope(m, gaps.sel(case=case).values), high=most))
+    return [*found, energy_at_start(data)]
+
+
+def energy_at_start(data: xr.Dataset) -> Check:
+    """m E(energy distance)² = E|X − X'|, exactly, for iid starts: here Gaussians on (a, w)."""
+    mean = 2 * float(data.attrs["config_std"]) * gamma(1.5) / gamma(1)
+    plane = data.energy_distance.sel(kind="iid", case=["tanh", "sigmoid", "relu"]).isel(time=0)
+    ratio = float((plane**2 * data.width).mean() / mean)
+    widths = int((data.width <= data.attrs["config_widest_cloud"]).sum())
+    draws = data.sizes["replica"] * widths  # the same starts for all activations
+    error = ALARM / np.sqrt(draws)  # a deviation of one mean is generous: that of χ²(2)
+    return Check(
+        f"m E(energy distance)²/E|X − X'| at t = 0 ({draws} clouds, false alarm 1e-4)",
+        ratio,
+        1 - error,
+        1 + error,
+    )
+
+
+# Pictures -----------------------------------------------------------------------------------------
+
+
+def figures(data: xr.Dataset) -> dict[str, Figure]:
+    return {
+        "predictions": predictions(data),
+        "distances": distances(data),
+        "times": over_time(data),
+    }
+
+
+def sheet(data: xr.Dataset, rows: int, height: float) -> tuple[Figure, NDArray[np.object_]]:
+    figure = Figure(figsize=(10, height), layout="constrained")
+    axes = figure.subplots(rows, data.sizes["case"], squeeze=False, sharex=True, sharey="row")
+    for ax, case in zip(axes[0], data.case.values, strict=True):
+        ax.set_title(f"{case} (a, w, b)" if "bias" in case else f"{case} (a, w)")
+    return figure, axes
+
+
+def scatter(ax: Axes, data: xr.Dataset, name: str, label: str, **style: str) -> None:
+    """Median and 5-95 % over replicas of what is largest over time, against m."""
+    gap = data[name].max("time").dropna("width")
+    low, middle, high = gap.quantile([0.05, 0.5, 0.95], "replica").values
+    ax.plot(gap.width, middle, label=label, **style)
+    ax.fill_between(gap.width, low, high, color=style["color"], alpha=0.2, lw=0)
+
+
+def guide(ax: Axes, data: xr.Dataset, name: str, power: float, label: str) -> None:
+    """A line of that slope through the middle of what is drawn."""
+    m = data.width.values.astype(float)
+    start = float(data[name].max("time").median("replica")[0])
+    ax.plot(m, 1.5 * start * (m / m[0]) ** power, ":", color="0.4", label=label)
+
+
+def predictions(data: xr.Dataset) -> Figure:
+    figure, axes = sheet(data, 1, 3.4)
+    for ax, case in zip(axes[0], data.case.values, strict=True):
+        one = data.sel(case=case)
+        iid, sobol = one.sel(kind="iid"), one.sel(kind="sobol")
+        scatter(ax, iid, "prediction_gap", "iid to density", color="C0", marker="o")
+        scatter(ax, sobol, "prediction_gap", "Sobol' to density", color="C1", marker="s")
+        scatter(ax, sobol, "truth_gap", "Sobol' to truth", color="C2", marker="^", ls="--")
+        guide(ax, iid, "prediction_gap", -0.5, r"$m^{-1/2}$")
+        ax.axhline(float(one.density_error.max()), color="k", ls="-.", label="density's error")
+        ax.set(xscale="log", yscale="log", xlabel="neurons $m$")
+    axes[0, 0].set_ylabel(r"$\sup_t$ RMS gap of predictions")
+    axes[0, 0].legend(fontsize=7, loc="lower left")
+    return figure
+
+
+def distances(data: xr.Dataset) -> Figure:
+    names = {"energy_distance": "energy distance", "w1_w": "W1 of the marginals in $w$"}
+    figure, axes = sheet(data, 2, 5.6)
+    for row, (name, words) in zip(axes, names.items(), strict=True):
+        for ax, case in zip(row, data.case.values, strict=True):
+            one = data.sel(case=case)
+            scatter(ax, one.sel(kind="iid"), name, "iid", color="C0", marker="o")
+            scatter(ax, one.sel(kind="sobol"), name, "Sobol'", color="C1", marker="s")
+            floor = one[f"floor_{name}"]
+            ax.plot(one.width, floor, "x--", color="k", label="fresh iid draws from the density")
+            if name == "w1_w":
+                ax.axhline(float(one.cell) / 4, color="0.5", ls="-.", label="a quarter of a cell")
+            ax.set(xscale="log", yscale="log")
+        row[0].set_ylabel(words)
+        row[0].legend(fontsize=7)
+    for ax in axes[-1]:
+        ax.set_xlabel("neurons $m$")
+    return figure
+
+
+def over_time(data: xr.Dataset) -> Figure:
+    figure, axes = sheet(data, 1, 3.2)
+    for ax, case in zip(axes[0], data.case.values, strict=True):
+        gap = data.truth_gap.sel(case=case, kind="iid")
+        scaled = np.sqrt((gap**2).mean("replica") * data.width)
+        for m, marker in zip(data.width.values, "os^DvP", strict=False):
+            ax.plot(data.time, scaled.sel(width=m), marker=marker, label=f"m = {m}")
+        ax.set(xlabel="PDE time", ylim=(0, None))
+    axes[0, 0].set_ylabel(r"$\sqrt{m}\,\times$ RMS gap of predictions, iid")
+    axes[0, 0].legend(fontsize=7)
+    return figure
