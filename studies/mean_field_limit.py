@@ -59,7 +59,7 @@ class Config:
     replicas: int = 16
     widest_cloud: int = 1024
     draws: int = 8
-    times: tuple[float, ...] = (0.0, 1.0, 4.0)
+    times: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
     samples: int = 16
     std: float = 0.7
     cells: int = 96
@@ -313,7 +313,8 @@ def over_time(data: xr.Dataset) -> Figure:
         scaled = np.sqrt((gap**2).mean("replica") * data.width)
         for m, marker in zip(data.width.values, "os^DvP", strict=False):
             ax.plot(data.time, scaled.sel(width=m), marker=marker, label=f"m = {m}")
-        ax.set(xlabel="PDE time", ylim=(0, None))
+        ax.set_xlabel("PDE time")
+    axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].set_ylabel(r"$\sqrt{m}\,\times$ RMS gap of predictions, iid")
     axes[0, 0].legend(fontsize=7)
     return figure
