@@ -31,7 +31,9 @@ CLAIM = Claim(
     reference="not in Chizat & Bach 2018; see Theorem 3 and Proposition 1 of Mei, Montanari & "
     "Nguyen 2018 (arXiv 1804.06561)",
     standing="false as often stated",
-    verdict="",
+    verdict="One network's risk scatters by m^(−1/2) off the minimum, as the central limit has it; "
+    "its mean is off by 1/m only, and at the minimum everything is 1/m. At time 0 that mean shift "
+    "is tr(p ℓ″ C)/2m, at the minimum at all times; elsewhere it is several times that by t = 4.",
 )
 
 CASES = ("off the minimum", "at the minimum")
@@ -54,7 +56,7 @@ class Config:
     """
 
     widths: tuple[int, ...] = (16, 64, 256, 1024)
-    replicas: int = 600
+    replicas: int = 400
     pairs: int = 100
     times: tuple[float, ...] = (0.0, 0.5, 2.0, 4.0)
     samples: int = 9
@@ -63,7 +65,7 @@ class Config:
     @classmethod
     def quick(cls) -> Config:
         """Fewer networks of fewer widths."""
-        return cls(widths=(16, 64, 256), replicas=100, pairs=20, times=(0.0, 1.0))
+        return cls(widths=(16, 64, 256), replicas=60, pairs=15, times=(0.0, 1.0))
 
 
 def problem_of(case: str, config: Config) -> mf.Problem:

@@ -33,7 +33,9 @@ CLAIM = Claim(
     reference="Chizat, Oyallon & Bach 2019 (arXiv 1812.07956), Theorem 2.2, Figures 1-3 and the "
     "table of scalings in their appendix",
     standing="observation",
-    verdict="",
+    verdict="The kernel change is the closed form to 1e-9. From τ = 0.03 to 5 training goes from "
+    "active to lazy; in 100 dimensions the test risk has a plateau to τ = 0.3 and is 12 times as "
+    "large at τ = 10, where it is that of the tangent model. All six rows of the table are found.",
 )
 
 MEASURES = ("weight_change", "kernel_change", "linear_gap")
@@ -344,13 +346,27 @@ def checks(data: xr.Dataset) -> list[Check]:
         Check("largest τ: test risk over that of the tangent model",
               float((data.test_risk / data.tangent_risk)[-1].mean()), 0.8, 1.2),
     ]  # fmt: skip
+    error = slope_error(data)
     for name, exponents in EXPONENTS.items():
         for scaling, exponent in zip(data.scaling.values, exponents, strict=True):
             values = np.sqrt((data[name].sel(scaling=scaling) ** 2).mean("width_seed"))
             measured = float(np.polyfit(np.log(data.width), np.log(values), 1)[0])
             title = f"table, {scaling}: exponent of {name} in m, {data.sizes['width_seed']} seeds"
-            found.append(Check(title, measured, exponent - 0.15, exponent + 0.15))
+            found.append(
+                Check(f"{title} (false alarm 1e-4)", measured, exponent - error, exponent + error)
+            )
     return found
+
+
+def slope_error(data: xr.Dataset) -> float:
+    """A fitted slope's error, exceeded once in 10⁴, plus 0.05 for the terms of higher order.
+
+    A mean square over S seeds of χ² with one degree of freedom, the worst case, has a logarithm
+    with the variance 2/S; its root half of that deviation.
+    """
+    log_width = np.log(data.width.values)
+    spread = np.sqrt(((log_width - log_width.mean()) ** 2).sum())
+    return float(3.9 / np.sqrt(2 * data.sizes["width_seed"]) / spread + 0.05)
 
 
 # Pictures -----------------------------------------------------------------------------------------
@@ -375,7 +391,10 @@ def scale_figure(data: xr.Dataset) -> Figure:
         middle.loglog(data.circle_size, data[name].mean("circle_seed"), style, label=words)
     middle.set_title("ReLU, d = 2, m = 20, n = 15")
     generalises(right, data)
-    for ax in (left, middle, right):
+    for ax, name in ((left, "linear"), (middle, "circle"), (right, "test")):
+        ticks = data[f"{name}_size"].values
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
         ax.set_xlabel(r"size $\tau$ of the start")
         ax.legend(fontsize=7)
     left.set_ylabel("relative change")

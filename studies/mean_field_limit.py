@@ -29,7 +29,10 @@ CLAIM = Claim(
     "converge to the Wasserstein gradient flow as m grows, uniformly on bounded times.",
     reference="Chizat & Bach 2018, Theorem 2.6 (arXiv 1805.09545)",
     standing="theorem",
-    verdict="",
+    verdict="It holds in all four cases, from Gaussian starts too. The largest gap in time falls "
+    "with m^(−0.4) to m^(−0.6) for independent starts, about their Monte Carlo rate, which the "
+    "theorem does not state, and with about 1/m from Sobol' starts, until the density's own error "
+    "is all that is left. Distances of measures stay where sampling alone puts them.",
 )
 
 CASES = {"tanh": mf.tanh, "sigmoid": mf.sigmoid, "relu": mf.relu, "tanh, bias": mf.tanh}
@@ -71,12 +74,12 @@ class Config:
         """Few networks, a shorter time."""
         return cls(
             widths=(16, 128, 1024),
-            replicas=8,
+            replicas=6,
             widest_cloud=1024,
             draws=2,
             times=(0.0, 1.0),
-            cells=48,
-            cells_bias=20,
+            cells=40,
+            cells_bias=16,
         )
 
 
@@ -303,6 +306,8 @@ def distances(data: xr.Dataset) -> Figure:
         row[0].legend(fontsize=7)
     for ax in axes[-1]:
         ax.set_xlabel("neurons $m$")
+    axes[0, 0].set_xticks(data.width, [f"{m}" for m in data.width.values])
+    axes[0, 0].minorticks_off()
     return figure
 
 
