@@ -40,6 +40,7 @@ CLAIM = Claim(
 TEACHER = np.array([[3.0, 1.0], [-2.0, 2.5]])
 SPLITTING = np.array([[3.0, 1.0], [2.0, 3.0]])
 SINE = mf.Activation(np.sin, np.cos, lambda z: -np.sin(z), name="sin")
+STANDARD = mf.gaussian()
 METHOD = pr.GradientFlow(rtol=1e-7)
 
 
@@ -60,7 +61,7 @@ class Config:
     pairs: int = 200
     neurons: int = 64
     training: float = 200.0
-    sizes: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    sizes: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5)
     spreads: tuple[float, ...] = (0.01, 0.03, 0.1)
     masses: tuple[float, ...] = (0.32, 0.16, 0.08, 0.04, 0.02)
     horizon: float = 1000.0
@@ -79,7 +80,12 @@ class Config:
         )
 
 
-def taught(teacher: Array = TEACHER, loss: mf.Loss = mf.square, entropy: float = 0.0) -> mf.Problem:
+def taught(
+    teacher: Array = TEACHER,
+    loss: mf.Loss = mf.square,
+    entropy: float = 0.0,
+    initial: mf.Law = STANDARD,
+) -> mf.Problem:
     """The problem; labels are signs for the logistic loss, and noise comes with a ridge."""
     x = np.linspace(-2, 2, 16)
     y = predicted(teacher, x)
@@ -90,7 +96,7 @@ def taught(teacher: Array = TEACHER, loss: mf.Loss = mf.square, entropy: float =
         loss=loss,
         entropy=entropy,
         penalty=mf.ridge(0.1) if entropy else None,
-        initial=mf.gaussian(),
+        initial=initial,
     )
 
 
@@ -139,49 +145,39 @@ def mixtures(config: Config) -> xr.Dataset:
         {
             "bend": (("loss", "pair"), bend.min(axis=2)),
             "bend_error": ("pair", excess),
-            "entropic_bend": ("inner", entropic_bend(t)),
+            "entropic_bend": ("inner", entropic_bend()),
         },
         coords={"loss": list(losses)},
     )
 
 
-def entropic_bend(t: Array) -> Array:
+def entropic_bend() -> Array:
     """The same for F = R + ridge + λ∫ρ log ρ between two Gaussian densities on a grid."""
-    problem, axis = taught(entropy=0.1), mf.uniform(-6, 6, 48)
-    centre = (np.arange(48) + 0.5) / 4 - 6
-    points = np.stack(np.meshgrid(centre, centre, indexing="ij"), axis=-1).reshape(-1, 2)
-    volume = np.prod([axis.edges[1] - axis.edges[0]] * 2)
-    features = points[:, :1] * problem.phi(points[:, 1:])
-
-    def F(rho: Array) -> float:
-        logs = np.where(rho > 0, np.log(np.where(rho > 0, rho, 1)), 0)
-        inner = problem.penalty.value(points) + problem.entropy * logs
-        return problem.loss.risk(volume * rho @ features) + float(volume * rho @ inner)
-
-    laws = [mf.gaussian((1.0, 1.0), 0.5), mf.gaussian((-1.0, 1.0), 0.8)]
-    rho0, rho1 = (np.exp(law.on(("a", "w")).log_density(points)) for law in laws)
-    return np.diff([F((1 - s) * rho0 + s * rho1) for s in t], 2) / t[1] ** 2
+    one, other = mf.gaussian((1.0, 1.0), 0.5), mf.gaussian((-1.0, 1.0), 0.8)
+    grid = mf.Grid(a=mf.uniform(-6, 6, 48), w=mf.uniform(-6, 6, 48))
+    t = np.linspace(0, 1, 9)
+    mixed = [taught(entropy=0.1, initial=mf.mixture([1 - s, s], [one, other])) for s in t]
+    F = [float(mf.solve(problem, grid, times=[0]).energy[0]) for problem in mixed]
+    return np.diff(F, 2) / t[1] ** 2
 
 
 # Minimisers ---------------------------------------------------------------------------------------
 
 
-def trained(config: Config, seed: int) -> xr.Dataset:
+def trained(config: Config, seed: int) -> Array:
+    """The neurons (m, 2) of a trained network."""
     problem = taught()
     cloud = pr.sample(problem, config.neurons, seed)
-    return pr.run(problem, cloud, METHOD, [0, config.training])
+    return pr.run(problem, cloud, METHOD, [config.training]).position.values[-1]
 
 
 def paths(config: Config) -> xr.Dataset:
     """The risk from one trained network to others, by mixing and by moving its neurons straight."""
     problem, t = taught(), np.linspace(0, 1, 101)
-    u = trained(config, 0).position.values[-1]
-    ends = {"its mirror image": -u, "another start": trained(config, 1).position.values[-1]}
-    f = {name: predicted(v, problem.x) for name, v in ends.items()}
-    mixed = [
-        [problem.loss.risk((1 - s) * predicted(u, problem.x) + s * f[name]) for s in t]
-        for name in ends
-    ]
+    u = trained(config, 0)
+    ends = {"its mirror image": -u, "another start": trained(config, 1)}
+    f = [predicted(v, problem.x) for v in (u, *ends.values())]
+    mixed = [[problem.loss.risk((1 - s) * f[0] + s * end) for s in t] for end in f[1:]]
     moved = [
         [problem.loss.risk(predicted((1 - s) * u + s * v, problem.x)) for s in t]
         for v in ends.values()
@@ -257,24 +253,23 @@ def trap(config: Config) -> xr.Dataset:
     u = best_neuron(problem, 2, 4)
     z = pr.sample(problem, config.neurons, 0, "sobol").position
     times = np.concatenate([[0], np.geomspace(0.1, config.horizon, 80)])
-    near = [pr.run(problem, pr.Cloud(u + e * z), METHOD, times) for e in config.spreads]
-    mixed = [
-        pr.run(
-            problem,
-            pr.Cloud(np.vstack([u, z]), np.append(1 - eta, np.full(len(z), eta / len(z)))),
-            METHOD,
-            times,
-        )
-        for eta in config.masses
-    ]
-    curvature = hessian(problem, u)
+
+    def follow(cloud: pr.Cloud) -> xr.Dataset:
+        return pr.run(problem, cloud, METHOD, times)
+
+    def shared(eta: float) -> pr.Cloud:
+        weight = np.append(1 - eta, np.full(len(z), eta / len(z)))
+        return pr.Cloud(np.vstack([u, z]), weight)
+
+    near = [follow(pr.Cloud(u + e * z)) for e in config.spreads]
+    mixed = [follow(shared(eta)) for eta in config.masses]
     return xr.Dataset(
         {
             "neuron": ("coord", u),
             "neuron_risk": problem.loss.risk(predicted(u[None], problem.x)),
             "neuron_excess": below(problem, pr.Cloud(u[None])),
-            "neuron_slope": float(np.abs(gradient(problem, u)).max()),
-            "neuron_curvature": ("coord", np.linalg.eigvalsh(curvature)),
+            "neuron_slope": float(np.sqrt(follow(pr.Cloud(u[None])).dissipation[0])),
+            "neuron_curvature": ("coord", np.linalg.eigvalsh(hessian(problem, u))),
             "near_risk": (("spread", "late"), np.array([flow.risk.values for flow in near])),
             "mixed_mass_risk": (("mass", "late"), np.array([flow.risk.values for flow in mixed])),
             "mass_time": ("mass", [time_to_halve(flow) for flow in mixed]),
@@ -296,14 +291,6 @@ def below(problem: mf.Problem, cloud: pr.Cloud) -> float:
     lattice = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     V = mf.potential(problem, moment, np.concatenate([cloud.position, lattice]))
     return float(V[: len(cloud)] @ cloud.weight - V.min())
-
-
-def gradient(problem: mf.Problem, u: Array) -> Array:
-    """∇V of δ_u at u = (a, w): a single neuron's own."""
-    a, w = u
-    psi, slope = problem.phi([[w]])[0], problem.dphi([[w]])[0, :, 0]
-    r = problem.loss.slope(a * psi)
-    return np.array([r @ psi, a * (r @ slope)])
 
 
 def hessian(problem: mf.Problem, u: Array) -> Array:
@@ -339,44 +326,33 @@ def checks(data: xr.Dataset) -> list[Check]:
     depth = np.log(1 / data["size"].values)
     exponent = np.polyfit(depth, data.saddle_time.T.values, 1)[0] * data.saddle_rate.values
     growth = -np.polyfit(np.log(data.mass.values), np.log(data.mass_time.values), 1)[0]
-    mixed, moved = data.mixed_risk, data.moved_risk
-    ends = mixed.isel(path=[0, -1]).max("path")
+    mixed, ends = data.mixed_risk, data.mixed_risk.isel(path=[0, -1]).max("path")
+    half = data.moved_risk.isel(end=0).sel(path=0.5) / data.risk_of_nothing
     risk = float(data.neuron_risk)
     stay = data.near_risk.isel(late=-1) / risk - 1
-    return [
-        Check("least second difference of R along mixtures, three losses", float(data.bend.min()),
-              low=-1e-10),
-        Check("|second difference − |f₁ − f₀|²|, square loss", float(data.bend_error.max()),
-              high=1e-9),
-        Check("least second difference of F with entropy", float(data.entropic_bend.min()),
-              low=0),
-        Check("mixtures of two trained networks above the worse of them",
-              float((mixed - ends).max()), high=1e-12),
-        Check("half-way to the mirror image: risk over that of f = 0",
-              float(moved.isel(end=0).sel(path=0.5) / data.risk_of_nothing), 1 - 1e-9, 1 + 1e-9),
-        Check("mirror images: gap of predictions at all times", float(data.prediction_gap[0].max()),
-              high=1e-12),
-        Check("mirror images: energy distance of the measures", float(data.energy_distance[0, 0]),
-              low=1e-3),
-        Check("spread output weights: gap of predictions at t = 0",
-              float(data.prediction_gap[1, 0]), high=1e-12),
-        Check("spread output weights: gap of predictions at t = 5",
-              float(data.prediction_gap[1, -1]), low=1e-3),
-        Check("saddles: ∫V dρ − min V, the lesser", float(data.saddle_excess.min()), low=0.1),
-        Check("δ₀: d(escape time)/d log(1/ε) times |c|", exponent[0], 0.98, 1.02),
-        Check("neurons that split: d(escape time)/d log(1/ε) times |a g″|", exponent[1],
-              0.98, 1.02),
-        Check("best neuron: |∇V| there", float(data.neuron_slope), high=1e-7),
-        Check("best neuron: largest curvature of V there", float(data.neuron_curvature.max()),
-              low=1e-6),
-        Check("best neuron: least curvature of V there", float(data.neuron_curvature.min()),
-              low=-1e-7),
-        Check("best neuron: (∫V dρ − min V)/R", float(data.neuron_excess) / risk, low=0.1),
-        Check("starts about it: relative change of the risk at the end, at most",
-              float(abs(stay).max()), high=0.1),
-        Check("a share η elsewhere: escape time ∝ η^(−k), k", growth, 0.5, 2),
-        Check("the teacher: ∫V dρ − min V", float(data.teacher_excess), -1e-12, 1e-12),
-    ]  # fmt: skip
+    inf, gap, distance = np.inf, data.prediction_gap, data.energy_distance
+    rows = [
+        ("mixtures: least second difference of R, three losses", data.bend.min(), -1e-10, inf),
+        ("mixtures: |it − |f₁ − f₀|²|, square loss", data.bend_error.max(), 0, 1e-9),
+        ("mixtures: least second difference of F, λ > 0", data.entropic_bend.min(), 0, inf),
+        ("mixtures of trained networks above the worse", (mixed - ends).max(), -inf, 1e-12),
+        ("half-way to the mirror image: risk over that of f = 0", half, 1 - 1e-9, 1 + 1e-9),
+        ("mirror images: gap of predictions at all times", gap[0].max(), 0, 1e-12),
+        ("mirror images: energy distance of the measures", distance[0, 0], 1e-3, inf),
+        ("spread output weights: gap of predictions at t = 0", gap[1, 0], 0, 1e-12),
+        ("spread output weights: gap of predictions at t = 5", gap[1, -1], 1e-3, inf),
+        ("saddles: ∫V dρ − min V, the lesser", data.saddle_excess.min(), 0.1, inf),
+        ("δ₀: d(escape time)/d log(1/ε) times |c|", exponent[0], 0.98, 1.02),
+        ("splitting: d(escape time)/d log(1/ε) times |a g″|", exponent[1], 0.98, 1.02),
+        ("best neuron: |∇V|", data.neuron_slope, 0, 1e-6),
+        ("best neuron: least curvature of V", data.neuron_curvature.min(), -1e-7, inf),
+        ("best neuron: largest curvature of V", data.neuron_curvature.max(), 0.1, inf),
+        ("best neuron: (∫V dρ − min V)/R", data.neuron_excess / risk, 0.1, inf),
+        ("starts about it: relative change of the risk", abs(stay).max(), 0, 0.1),
+        ("a share η elsewhere: escape time ∝ η^(−k), k", growth, 0.5, 2),
+        ("the teacher: ∫V dρ − min V", data.teacher_excess, -1e-12, 1e-12),
+    ]
+    return [Check(name, float(value), low, high) for name, value, low, high in rows]
 
 
 # Pictures -----------------------------------------------------------------------------------------
