@@ -6,8 +6,9 @@ swept (i) for the linear activation, where the kernel's change is known in close
 ReLU networks of 20 neurons, a teacher of 3 and 15 inputs on the circle, as in their Figure 1;
 (iii) for ReLU networks of 50 neurons, a teacher of 3 and 1000 inputs in 100 dimensions, on the unit
 sphere (their law of the inputs is not known to us), as in their Figure 3: the test loss, beside
-that of the tangent model after as many steps. Starts are symmetric, every neuron beside one with the opposite output weight, so that f = 0. (iv) The
-table of the scalings 1/m and 1/√m of the sum is measured row by row.
+that of the tangent model after as many steps. Starts are symmetric, every neuron beside one with
+the opposite output weight, so that f = 0. (iv) The table of the scalings 1/m and 1/√m of the sum is
+measured row by row.
 """
 
 from __future__ import annotations
@@ -407,7 +408,7 @@ def generalises(ax: Axes, data: xr.Dataset) -> None:
     ax.loglog(size, data.tangent_risk.mean("test_seed"), "k--", label="test risk, tangent model")
     ax.loglog(size, data.train_risk.mean("test_seed"), "^:", color="0.5", label="training risk")
     d, n = (int(data.attrs[f"config_{name}"]) for name in ("inputs", "samples"))
-    ax.set(title=f"ReLU, d = {d}, n = {n}", ylabel="risk over that of f = 0", ylim=(5e-4, 3))
+    ax.set(title=f"ReLU, d = {d}, n = {n}", ylabel="risk over that of f = 0", ylim=(5e-4, 20))
 
 
 def path_figure(data: xr.Dataset) -> Figure:
