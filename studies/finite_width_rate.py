@@ -169,7 +169,7 @@ def gap(data: xr.Dataset) -> xr.DataArray:
 
 def size(data: xr.Dataset) -> xr.DataArray:
     """Root mean square of R_m − R over replicas."""
-    return np.sqrt((gap(data) ** 2).mean("replica"))
+    return (gap(data) ** 2).mean("replica") ** 0.5
 
 
 def slope(of: xr.DataArray) -> float:

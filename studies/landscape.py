@@ -296,9 +296,10 @@ def below(problem: mf.Problem, cloud: pr.Cloud) -> float:
 def hessian(problem: mf.Problem, u: Array) -> Array:
     """Hess V of δ_u at u, V held: ((0, g'), (g', a g''))."""
     a, w = u
-    r = problem.loss.slope(a * problem.phi([[w]])[0])
-    slope = float(r @ problem.dphi([[w]])[0, :, 0])
-    return np.array([[0, slope], [slope, a * float(r @ problem.d2phi([[w]])[0, :, 0, 0])]])
+    r = problem.loss.slope(a * np.sin(w * problem.x))
+    first = r @ (problem.x * np.cos(w * problem.x))
+    second = -r @ (problem.x**2 * np.sin(w * problem.x))
+    return np.array([[0, first], [first, a * second]])
 
 
 def described(data: xr.Dataset) -> xr.Dataset:

@@ -297,6 +297,7 @@ def own_scales(problem: mf.Problem, m: int, seed: int, factor: float) -> dict[st
     """Of f = factor · mean: PDE time t is own time m t; both are trained for 5/factor² of it."""
     cloud = pr.sample(problem, m, seed)
     a, v = cloud.position[:, :1], cloud.position[:, 1:]
+    assert problem.dphi is not None
     psi, slope = problem.phi(v), a * problem.dphi(v)[:, :, 0]
     K = (psi.T @ psi + slope.T @ slope) / m**2  # of the neurons' own gradients
     flow = pr.run(problem, cloud, pr.GradientFlow(rtol=1e-5, atol=1e-7), [0, 5 / factor**2])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gamma
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -36,7 +37,7 @@ CLAIM = Claim(
 )
 
 CASES = {"tanh": mf.tanh, "sigmoid": mf.sigmoid, "relu": mf.relu, "tanh, bias": mf.tanh}
-KINDS = ("iid", "sobol")
+KINDS: tuple[Literal["iid", "sobol"], ...] = ("iid", "sobol")
 DISTANCES = ("prediction_gap", "w1_a", "w1_w", "energy_distance")
 DRAWN = DISTANCES[-2:]  # whose floor is drawn
 ALARM = 3.9  # standard deviations of a normal that are exceeded once in 10⁴
@@ -182,7 +183,7 @@ def described(data: xr.Dataset) -> xr.Dataset:
 
 def worst(data: xr.Dataset, name: str) -> xr.DataArray:
     """Root mean square over replicas, the largest over times: (case, kind, width)."""
-    return np.sqrt((data[name] ** 2).mean("replica", skipna=False)).max("time", skipna=False)
+    return ((data[name] ** 2).mean("replica", skipna=False) ** 0.5).max("time", skipna=False)
 
 
 def slope(width: NDArray[np.float64], gap: NDArray[np.float64]) -> float:
@@ -197,7 +198,7 @@ def slope_error(gaps: xr.DataArray, replicas: int) -> float:
     A mean square over S replicas of χ² with one degree of freedom, the worst case, has a logarithm
     with the variance 2/S; its root half of that deviation. Widths have independent starts.
     """
-    log_width = np.log(gaps.width[np.isfinite(gaps).any("case")].values)
+    log_width = np.log(gaps.width[gaps.notnull().any("case")].values)
     spread = np.sqrt(((log_width - log_width.mean()) ** 2).sum())
     return float(ALARM / np.sqrt(2 * replicas) / spread + 0.05)
 
@@ -258,7 +259,7 @@ def sheet(data: xr.Dataset, rows: int, height: float) -> tuple[Figure, NDArray[n
     return figure, axes
 
 
-def scatter(ax: Axes, data: xr.Dataset, name: str, label: str, **style: str) -> None:
+def scatter(ax: Axes, data: xr.Dataset, name: str, label: str, **style: Any) -> None:
     """Median and 5-95 % over replicas of what is largest over time, against m."""
     gap = data[name].max("time").dropna("width")
     low, middle, high = gap.quantile([0.05, 0.5, 0.95], "replica").values
