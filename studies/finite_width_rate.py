@@ -301,7 +301,7 @@ def rates(ax: Axes, data: xr.Dataset) -> None:
     ax.plot(m, float(mean[0]) * m[0] / m, "-.", color="0.5", label=r"$1/m$")
     ax.set(xscale="log", yscale="log", xlabel="neurons $m$", ylabel="risk")
     ax.set_xticks(m, [f"{width:g}" for width in m])
-    ax.minorticks_off()
+    ax.xaxis.minorticks_off()
     ax.legend(fontsize=7)
 
 
@@ -334,7 +334,7 @@ def limit_figure(data: xr.Dataset) -> Figure:
     left.set(xscale="log", yscale="log", xlabel="neurons $m$", ylabel=r"$m\,\mathrm{Var} f_m(x_0)$",
              title="dashed: the central limit")  # fmt: skip
     left.set_xticks(data.width, data.width.values)
-    left.minorticks_off()
+    left.xaxis.minorticks_off()
     left.legend(fontsize=7)
     z = standardised(data)
     at = np.linspace(-4, 4, 200)

@@ -396,7 +396,7 @@ def scale_figure(data: xr.Dataset) -> Figure:
         ticks = data[f"{name}_size"].values
         ticks = ticks[:: 1 + len(ticks) // 7]
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
+        ax.xaxis.minorticks_off()
         ax.set_xlabel(r"size $\tau$ of the start")
         ax.legend(fontsize=7)
     left.set_ylabel("relative change")

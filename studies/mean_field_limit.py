@@ -308,7 +308,7 @@ def distances(data: xr.Dataset) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("neurons $m$")
     axes[0, 0].set_xticks(data.width, [f"{m}" for m in data.width.values])
-    axes[0, 0].minorticks_off()
+    axes[0, 0].xaxis.minorticks_off()
     return figure
 
 
