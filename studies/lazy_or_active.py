@@ -36,7 +36,7 @@ CLAIM = Claim(
     standing="observation",
     verdict="The kernel change is the closed form to 1e-9. From τ = 0.03 to 5 training goes from "
     "active to lazy; in 100 dimensions the test risk has a plateau to τ = 0.3 and is 12 times as "
-    "large at τ = 10, where it is that of the tangent model. All six rows of the table are found.",
+    "large at τ = 10, where it is that of the tangent model. All entries of the table are found.",
 )
 
 MEASURES = ("weight_change", "kernel_change", "linear_gap")
