@@ -286,7 +286,7 @@ def predictions(data: xr.Dataset) -> Figure:
         ax.axhline(float(one.density_error.max()), color="k", ls="-.", label="density's error")
         ax.set(xscale="log", yscale="log", xlabel="neurons $m$")
     axes[0, 0].set_ylabel(r"$\sup_t$ RMS gap of predictions")
-    axes[0, 0].legend(fontsize=7, loc="lower left")
+    axes[0, -1].legend(fontsize=7, loc="lower left")
     return figure
 
 
