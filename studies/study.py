@@ -40,7 +40,7 @@ import mfpde as mf
 from mfpde.errors import AlreadyExists, InvalidInput
 from mfpde.inspection import LIBRARIES
 from mfpde.loop.files import TEMPORARY, force_names, make_all, rename, reported, write_all
-from mfpde.report.figures import rendered
+from mfpde.report.figures import rendered, styled
 from mfpde.report.page import Page, Picture, Table, html_page
 
 HERE = Path(__file__).resolve().parent
@@ -299,7 +299,8 @@ def perform(
     data = study.about["run"](config, progress or Progress())
     data = data.assign_attrs({f"config_{k}": stored(v) for k, v in asdict(config).items()})
     checks = study.about["checks"](data)
-    drawn = study.about["figures"](data)
+    with styled():
+        drawn = study.about["figures"](data)
     pictures = {name: rendered(figure, "png") for name, figure in drawn.items()}
     drawings = {name: rendered(figure, "pdf") for name, figure in drawn.items()}
     taken = time.perf_counter() - started

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 STYLE: dict[Any, Any] = {
-    "font.family": "STIXGeneral",
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second for what the first lacks
     "mathtext.fontset": "stix",
     "font.size": 9,
     "axes.titlesize": 9,
