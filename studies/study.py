@@ -478,6 +478,7 @@ def collect(folder: Path) -> None:
     if record["config"] != as_kept(study.config()):
         why = "the gallery shows full versions, as they are by default"
         raise InvalidInput(f"{folder} has other parameters", why, f"mfpde study {study.name}")
+    del record["claim"]  # the file tells it
     GALLERY.mkdir(exist_ok=True)
     first = (folder / "figures" / f"{record['figures'][0]}.png").read_bytes()
     (GALLERY / f"{study.name}.png").write_bytes(small(first))
