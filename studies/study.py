@@ -320,7 +320,7 @@ def refuse_existing(folder: Path) -> None:
 def stored(value: Any) -> Any:
     """A parameter as netCDF takes it."""
     if isinstance(value, tuple):
-        return np.array(value)
+        return told(value) if any(isinstance(v, str) for v in value) else np.array(value)
     return int(value) if isinstance(value, bool) else value
 
 
