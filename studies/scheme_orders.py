@@ -30,7 +30,7 @@ CLAIM = Claim(
     "in W1 where the mass is a Dirac or the velocity rough, and ½ cannot be improved.",
     reference="Delarue, Lagoutière & Vauchelet 2016 and 2020 (arXiv 1602.05746, 1709.09416)",
     standing="theorem",
-    verdict="Upwind is of order 1.0 on smooth densities and of order 0.51 in W1 on a Dirac. Schemes "
+    verdict="Upwind is of order 1.0 on smooth densities and of 0.51 in W1 on a Dirac. Schemes "
     "of order p do better there, about p/(p + 1), and no better than 0.82; once mass has come to "
     "rest at a point all are of order 1. A ReLU's jump in velocity leaves upwind at order 1.1 and "
     "all others at 1.4. Order ½ on rough velocities with smooth densities was not looked for.",
