@@ -21,11 +21,11 @@ import particle_ref as pr
 
 CLAIM = Claim(
     statement="Gradient flow of wide two-layer networks reaches the global optimum when the "
-    "start's support separates; often told with 'data of full support' and 'non-polynomial activation' "
-    "as conditions.",
+    "start's support separates; often told with 'data of full support' and 'non-polynomial "
+    "activation' as conditions.",
     reference="Chizat & Bach 2018, Theorems 3.3 and 3.5 (arXiv 1805.09545)",
     standing="theorem",
-    verdict="Every separating start reaches the certified optimum (F − F* ≤ 1e-4), with ReLU, tanh, "
+    verdict="Every separating start reaches the certified optimum (F − F* < 1e-4), ReLU, tanh, "
     "deconvolution and the quadratic activation, on 6 to 12 discrete samples: neither data of full "
     "support nor a non-polynomial activation is needed. Points, lines and narrow arcs stall with "
     "the certificate violated; half a circle of ReLU does not separate and arrives all the same, "
@@ -350,7 +350,8 @@ def checks(data: xr.Dataset) -> list[Check]:
     lasted = data.grid_time[-1] - data.grid_time[half]
     grown = np.log(stuck.leaked_c[-1, -1] / stuck.leaked_c[-1, half]) / lasted
     found += [
-        Check("densities on both sides: F − F* at the end", float(both.above_grid[:, -1].max()), 0, 0.05),
+        Check("densities on both sides: F − F* at the end",
+              float(both.above_grid[:, -1].max()), 0, 0.05),
         Check("densities at w > 0: F − F* at the end, stalled",
               float(stuck.above_grid[:, -1].min()), low=0.1),
         Check("densities at w > 0: mass leaked at the end, finest grid",
@@ -360,7 +361,8 @@ def checks(data: xr.Dataset) -> list[Check]:
               float(data.above_circle[1, -1]), low=0.5),
         Check("… over that of {0} × Θ",
               float(data.above_circle[1, -1] / data.above_circle[0, -1]), low=2.0),
-        Check("… its mass that leaked beyond |θ − 0.05| = 0.25", float(data.beyond[1, -1]), 0, 1e-2),
+        Check("… its mass that leaked beyond |θ − 0.05| = 0.25",
+              float(data.beyond[1, -1]), 0, 1e-2),
     ]  # fmt: skip
     return found
 

@@ -23,8 +23,8 @@ CLAIM = Claim(
     "enough of them, and so does their mean-field limit.",
     reference="Chizat & Bach 2018, Figure 1 and Theorem 3.5 (arXiv 1805.09545)",
     standing="observation",
-    verdict="It holds. Ten and a hundred particles, and the density, gather on the five spikes with "
-    "the right signs, positions to 4e-3 and nothing elsewhere; |g| ≤ 1 to 0.02 (m = 10, still "
+    verdict="It holds. Ten and a hundred particles, and the density, gather on the five spikes "
+    "with the right signs, positions to 4e-3 and nothing elsewhere; |g| ≤ 1 to 0.02 (m = 10, still "
     "merging two particles) and 4e-7 (m = 100). Six particles stall at F − F* = 0.76 with "
     "sup |g| = 11: enough of them is more than one for each spike",
 )
