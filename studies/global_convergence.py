@@ -63,10 +63,10 @@ class Config:
 
     @classmethod
     def quick(cls) -> Config:
-        """Fewer particles and cells."""
+        """Two problems, fewer particles and cells."""
         return cls(
             particles=16,
-            cases="deconvolution ReLU quadratic",
+            cases="deconvolution ReLU",
             horizon=0.8,
             epsilons=(1e-2, 1e-4, 1e-6),
             cells=(32,),

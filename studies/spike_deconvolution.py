@@ -44,7 +44,7 @@ class Config:
         order: of the Dirichlet kernel.
         fidelity: δ.
         too_few, enough: numbers of particles.
-        dt, steps: of forward-backward descent, in PDE time.
+        dt, steps: of forward-backward descent, in PDE time; ``records`` of them, or fewer.
         cells: of the density, along a and θ.
         reach: the grid holds |a| ≤ reach.
         density_dt, density_steps: of the semi-Lagrangian method.
@@ -58,6 +58,7 @@ class Config:
     enough: tuple[int, ...] = (10, 100)
     dt: float = 2e-5
     steps: int = 100_000
+    records: int = 80
     cells: tuple[int, ...] = (65, 96)
     reach: float = 4.0
     density_dt: float = 0.002
@@ -74,6 +75,7 @@ class Config:
             enough=(6,),
             dt=1e-4,
             steps=8000,
+            records=16,
             cells=(41, 36),
             density_dt=0.01,
             density_steps=25,
@@ -95,7 +97,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     }
     for m in progress((*config.too_few, *config.enough), "particles"):
         cloud = pr.Cloud(np.column_stack([np.zeros(m), (np.arange(m) + 0.5) / m]))
-        flow = pr.run(problem, cloud, pr.Descent(config.dt), moments(config.steps, config.dt))
+        flow = pr.run(problem, cloud, pr.Descent(config.dt), moments(config))
         parts |= seen(problem, flow, best, theta, m)
         parts[f"position_{m}"] = (("time", f"particle_{m}", "coord"), flow.position.values)
         parts[f"mass_{m}"] = ("spike", gathered(truth[0], flow.isel(time=-1)))
@@ -162,9 +164,10 @@ def seen(
     }
 
 
-def moments(steps: int, dt: float) -> np.ndarray:
+def moments(config: Config) -> np.ndarray:
     """Times that are whole numbers of steps, close to each other at first."""
-    return dt * np.unique(np.round(np.concatenate([[0], np.geomspace(1, steps, 80)])))
+    later = np.geomspace(1, config.steps, config.records)
+    return config.dt * np.unique(np.append(0, later.round()))
 
 
 def response(problem: mf.Problem, theta: np.ndarray, prediction: xr.DataArray) -> np.ndarray:
