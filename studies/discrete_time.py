@@ -30,7 +30,13 @@ CLAIM = Claim(
     ),
     reference="Mei, Montanari & Nguyen 2018, Theorem 3 (arXiv 1804.06561); Chizat & Bach 2018, §2",
     standing="theorem",
-    verdict="",
+    verdict=(
+        "On 128² cells the map agrees with particles to 1e-7, at order 6.5; both are of order 1 in "
+        "dt. SGD is off by √(dt/b), but for drawing without replacement: with "
+        "b = 1 it is farther from the mean field than 400 neurons are at every dt down to 0.01. "
+        "Descent stops descending well before 2/L of the start: at dt = 0.8 = 0.25 · 2/L the risk "
+        "rises, since L grows on the way; past 2/L it blows up."
+    ),
 )
 
 SPREAD = 0.7  # of the neurons at the start
@@ -96,8 +102,9 @@ def same_map(problem: mf.Problem, cells: tuple[int, ...], horizon: float) -> dic
         grid = box(n)
         moved = mf.solve(problem, grid, mf.pushforward(dt), times=ends)
         cloud = pr.Cloud(*mf.as_measure(moved.isel(time=0), prune=1e-12))
-        gap = mf.compare(moved, pr.run(problem, cloud, pr.Descent(dt), ends),
-                         only=("prediction_gap", "w1_a"))  # fmt: skip
+        gap = mf.compare(
+            moved, pr.run(problem, cloud, pr.Descent(dt), ends), only=("prediction_gap", "w1_a")
+        )
         prediction[k], marginal[k] = float(gap.prediction_gap[-1]), float(gap.w1_a[-1])
     return {"map_gap": prediction, "map_w1": marginal}
 
@@ -118,7 +125,7 @@ def to_the_flow(problem: mf.Problem, config: Config, flow: xr.Dataset, start: pr
 def with_noise(
     problem: mf.Problem, config: Config, progress: Progress
 ) -> tuple[Array, xr.DataArray]:
-    """RMS of f − f_flow of as many iid neurons, and of SGD from neurons that hardly differ from it."""
+    """RMS of f − f_flow of iid neurons, and of SGD from Sobol neurons, against these' own flow."""
     start, ends = pr.sample(problem, config.neurons, seed=0, kind="sobol"), [0.0, config.horizon]
     truth = pr.run(problem, start, pr.GradientFlow(rtol=1e-9), ends).prediction[-1]
     shape = len(config.batches) + 1, len(config.noisy_steps), config.seeds
@@ -133,8 +140,11 @@ def with_noise(
     for s in range(config.seeds):  # what so few neurons are off by themselves, whatever the step
         own = pr.run(problem, pr.sample(problem, config.neurons, s), pr.GradientFlow(1e-6), ends)
         width[s] = rms(own.prediction[-1], truth)
-    return width, xr.DataArray(gap, {"batch": batch, "noisy_step": np.array(config.noisy_steps)},
-                        ("batch", "noisy_step", "seed"))  # fmt: skip
+    return width, xr.DataArray(
+        gap,
+        {"batch": batch, "noisy_step": np.array(config.noisy_steps)},
+        ("batch", "noisy_step", "seed"),
+    )
 
 
 def curvature(problem: mf.Problem, u: Array) -> float:
@@ -227,14 +237,14 @@ def checks(data: xr.Dataset) -> list[Check]:
             slope(data.step, data.flow_gap[0]),
             0.9,
             1.15,
-        ),  # fmt: skip
+        ),
         Check(
             "order in dt of the grid against the flow",
             slope(data.step, data.flow_gap[1]),
             0.9,
             1.15,
-        ),  # fmt: skip
-        # RMS over seeds, known to 1/√(2·seeds); slopes over a decade: ±0.25 is 4 deviations or more.
+        ),
+        # RMS over seeds, known to 1/√(2·seeds); slopes over a decade to 0.1.
         Check("SGD, b = 1: order in dt", slope(sgd.noisy_step, sgd[0]), 0.25, 0.8),
         Check(
             "SGD: gap at the largest batch / what b = 1 tells",
@@ -294,8 +304,15 @@ def noise_of(data: xr.Dataset) -> Figure:
     left.loglog(step, float(gap[0, -1]) * np.sqrt(step / step[-1]) * 1.5, "k:", lw=0.8, label="√dt")
     level = float(np.sqrt((data.width_gap**2).mean()))
     left.axhline(level, color="C3", ls="--", lw=1)
-    left.text(0.03, 0.8 * level, f"{data.attrs['config_neurons']} independent neurons, any dt", color="C3", va="top",
-              fontsize=8, transform=left.get_yaxis_transform())  # fmt: skip
+    left.text(
+        0.03,
+        0.8 * level,
+        f"{data.attrs['config_neurons']} independent neurons, any dt",
+        color="C3",
+        va="top",
+        fontsize=8,
+        transform=left.get_yaxis_transform(),
+    )
     left.set(xlabel="dt (m times the learning rate)", ylabel="RMS of f − f of the flow, t = 2")
     left.set_title("SGD leaves the mean field as √(dt/b)", fontsize=10)
     left.legend(frameon=False, fontsize=8)
@@ -306,8 +323,16 @@ def noise_of(data: xr.Dataset) -> Figure:
         data.long_step, np.minimum(rise, 1e3), "x--", color="C1", label="largest rise in a step"
     )
     right.axvline(2 / float(data.first_curvature), color="0.5", ls=":")
-    right.text(2 / float(data.first_curvature) * 0.97, 200, "2/L at the start", rotation=90, va="top",
-               ha="right", color="0.4", fontsize=8)  # fmt: skip
+    right.text(
+        2 / float(data.first_curvature) * 0.97,
+        200,
+        "2/L at the start",
+        rotation=90,
+        va="top",
+        ha="right",
+        color="0.4",
+        fontsize=8,
+    )
     right.set(xlabel="dt", ylabel="risk")
     right.set_title("Where descent stops descending", fontsize=10)
     right.legend(frameon=False, fontsize=8)

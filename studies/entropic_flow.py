@@ -32,7 +32,13 @@ CLAIM = Claim(
     ),
     reference="Nitanda, Wu & Suzuki 2022, Theorem 1 (arXiv 2201.10469); Chizat 2022 (2202.01009)",
     standing="theorem",
-    verdict="",
+    verdict=(
+        "The sandwich holds at every instant for λ = 0.01 to 0.5, and two starts end in one Gibbs "
+        "state. F − F* falls at rates of 0.18 to 1.4; with Holley–Stroock's constant 2λρ_LS is 3.6 "
+        "times less at λ = 0.5 and useless (10⁻¹⁶) at 0.01; for quadratic V it is attained within "
+        "1 %. The noise costs λ in risk + ridge, λ/2 for each coordinate; without it the flow ends "
+        "4e-4 above the least, and linear neurons keep ∫ρ log ρ exactly."
+    ),
 )
 
 REACH = 7.0  # of the box, closed: the flow and its inequalities hold on it as on the plane
@@ -255,7 +261,7 @@ def checks(data: xr.Dataset) -> list[Check]:
             "λ = 0: risk + ridge at last / least with noise",
             float(data.silent_cost / data.cost.min()),
             high=1,
-        ),  # fmt: skip
+        ),
         Check("λ = 0, linear: change of ∫ρ log ρ", float(data.entropy_change), 0, 1e-9),
         Check("while the risk falls to", float(data.linear_risk), 0, 0.1),
     ]
@@ -266,14 +272,13 @@ def falls_of(data: xr.Dataset) -> Figure:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     tones = [str(v) for v in np.linspace(0.0, 0.65, data.sizes["entropy"])]
-    for tone, marker, (_, row) in zip(
-        tones, "osD^v<>", data.groupby("entropy", squeeze=False), strict=False
-    ):
-        row = row.isel(entropy=0)
+    for k, (tone, marker) in enumerate(zip(tones, "osD^v<", strict=False)):
+        row = data.isel(entropy=k)
         seen = row.isel(time=(row.gap > SEEN).values)
         label = f"λ = {float(row.entropy):g}"
-        left.fill_between(seen.time, seen.below, seen.above, color=tone, alpha=0.25, lw=0)
-        left.semilogy(seen.time, seen.gap, marker=marker, ms=4, color=tone, label=label)
+        if k % 2 == 0:  # bands of all would hide each other
+            left.fill_between(seen.time, seen.below, seen.above, color=tone, alpha=0.25, lw=0)
+            left.semilogy(seen.time, seen.gap, marker=marker, ms=4, color=tone, label=label)
         right.loglog(seen.time[1:], pace(seen)[1:], marker=marker, ms=4, color=tone, label=label)
         right.loglog(row.time[1:], row.least_rate[1:], ":", color=tone)
     t, gap = data.quadratic_time, data.quadratic_gap
@@ -283,13 +288,8 @@ def falls_of(data: xr.Dataset) -> Figure:
     left.set_title("Bands: λKL(ρ|ρ*) to λKL(ρ|Gibbs)", fontsize=10)
     left.legend(frameon=False, fontsize=8)
     right.axhline(2 * data.attrs["config_ridge"], color="C3", lw=1, ls="--")
-    right.text(
-        0.02,
-        2.2 * data.attrs["config_ridge"],
-        "2μ",
-        color="C3",
-        transform=right.get_yaxis_transform(),
-    )
+    right.text(data.time[1], 1.5 * data.attrs["config_ridge"], "2μ", color="C3")
+    right.legend(frameon=False, fontsize=8, ncols=2)
     low = max(float(data.least_rate.max()) * 1e-4, 1e-12)
     right.set(xlabel="PDE time t", ylabel="rate D/(F − F*)", ylim=(low, 10))
     right.set_title("Rates (markers) and 2λρ_LS by Holley–Stroock (dotted)", fontsize=10)
@@ -313,7 +313,7 @@ def limit_of(data: xr.Dataset) -> Figure:
         ax.set(xlim=(-4, 4), ylim=(-4, 4))
     excess = data.cost - data.least_cost
     axes[3].loglog(data.entropy, excess, "ko-", label="Gibbs state")
-    axes[3].loglog(data.entropy, data.entropy, "k:", label="λ")
+    axes[3].loglog(data.entropy, data.entropy, "k:", label="λ (= 2 · λ/2)")
     axes[3].axhline(
         float(data.silent_cost - data.least_cost), color="C0", ls="--", label="flow without noise"
     )

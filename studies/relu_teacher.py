@@ -205,8 +205,19 @@ def students(config: Config, progress: Progress) -> xr.Dataset:
         flow = pr.run(problem, small_cloud(m, seed, config.size), pr.Descent(config.dt), times)
         end = flow.isel(time=-1)
         ray, line, astray = masses(end, signs)
-        rows.append((name, m, seed, float(end.risk), float(end.dissipation), ray, line, astray,
-                     least_potential(problem, end)))  # fmt: skip
+        rows.append(
+            (
+                name,
+                m,
+                seed,
+                float(end.risk),
+                float(end.dissipation),
+                ray,
+                line,
+                astray,
+                least_potential(problem, end),
+            )
+        )
         if name == "figure" and m not in paths:
             u = flow.position.values
             paths[m] = times, np.abs(u[..., :1]) * u[..., 1:], np.sign(u[0, :, 0]), flow.risk.values
@@ -318,13 +329,13 @@ def checks(data: xr.Dataset) -> list[Check]:
                 "signs +: rays are not found, least error",
                 float(wrong(positive.ray_mass).min()),
                 0.01,
-            ),  # fmt: skip
+            ),
             Check(
                 "signs +: lines are, greatest error",
                 float(wrong(positive.line_mass).max()),
                 0,
                 1e-3,
-            ),  # fmt: skip
+            ),
         ]
     return found
 
@@ -380,8 +391,14 @@ def ends_of(data: xr.Dataset) -> Figure:
                 data[f"time_{m}"][1:], data[f"risk_{m}"][1:], style, color=tone, label=f"m = {m}"
             )
     left.axhline(SOLVED, color="0.7", lw=0.8)
-    left.text(0.02, SOLVED * 1.3, "counted as solved below", color="0.4", fontsize=8,
-              transform=left.get_yaxis_transform())  # fmt: skip
+    left.text(
+        0.02,
+        SOLVED * 1.3,
+        "counted as solved below",
+        color="0.4",
+        fontsize=8,
+        transform=left.get_yaxis_transform(),
+    )
     left.set(xlabel="PDE time t", ylabel="risk", title="Risk of the first student of each width")
     left.legend(frameon=False)
     for name, mass, marker, tone in (
@@ -391,8 +408,14 @@ def ends_of(data: xr.Dataset) -> Figure:
         ("ray, all signs +", wrong(data.ray_mass), "+", "C3"),
     ):
         chosen = (data.teacher == ("positive" if "all" in name else "figure")).values
-        right.loglog(np.maximum(data.risk, 1e-18)[chosen], np.maximum(mass, 1e-12)[chosen], marker,
-                     mfc="none", color=tone, label=name)  # fmt: skip
+        right.loglog(
+            np.maximum(data.risk, 1e-18)[chosen],
+            np.maximum(mass, 1e-12)[chosen],
+            marker,
+            mfc="none",
+            color=tone,
+            label=name,
+        )
     right.axhline(1e-3, color="0.7", lw=0.8)
     right.set(xlabel="risk at the end", ylabel="largest |mass − 0.2| of the five")
     right.set_title("Risk 0 tells the mass of lines, not always of rays")

@@ -30,7 +30,12 @@ CLAIM = Claim(
     ),
     reference="Chizat & Bach 2018, Theorem 3.5 and §4 (arXiv 1805.09545)",
     standing="observation",
-    verdict="",
+    verdict=(
+        "At t = 3e4 the risk has fallen to 3e-6 of its start or less, the mass lies 1° to 6° "
+        "from the two lines, still falling. Along them it is slower: |w| is off by 0.2 of 2. "
+        "Neurons settle at the teacher and, where signs differ, as often at its opposite; ones with "
+        "small a stay off the lines."
+    ),
 )
 
 SIZE = 2.0  # of the teacher's w
@@ -146,7 +151,7 @@ def checks(data: xr.Dataset) -> list[Check]:
     late = data.isel(time=data.time > horizon / 10)
     slope = np.polyfit(np.log(late.time), np.log(late.angle.T), 1)[0]
     return [
-        # At rate 1/t at least: a convex risk along a flow from here, Theorem 3.5 leaves the rate open.
+        # Theorem 3.5 leaves the rate open; 1/t is that of convex functions along their flow.
         Check("risk / its start, times the horizon: greatest", risk_fall * horizon, 0, 100),
         Check("risk never rises", rise, high=1e-9),
         Check(
@@ -154,19 +159,19 @@ def checks(data: xr.Dataset) -> list[Check]:
             float(end.angle.max()) / isotropic(),
             0,
             0.5,
-        ),  # fmt: skip
+        ),
         Check("and still falling: greatest d log angle / d log t", float(slope.max()), high=-0.05),
         Check(
             "greatest |∫ a w dρ − the teacher's| / |the teacher's|",
             float(end.moment_gap.max()) / SIZE,
             0,
             0.25,
-        ),  # fmt: skip
+        ),
         Check(
             "|w| comes later: least RMS of |w| − 2 over sin(angle) |w|",
             float((end.size_gap / (SIZE * np.sin(np.deg2rad(end.angle)))).min()),
             1,
-        ),  # fmt: skip
+        ),
     ]
 
 
@@ -187,8 +192,15 @@ def lines_of(data: xr.Dataset) -> Figure:
             (a > 0, "C3", "o", "a > 0"),
             (a < 0, "C0", "s", "a < 0"),
         ):
-            axes.scatter(*w[chosen].T, s=14 * np.abs(a[chosen]), c=colour, marker=marker,
-                         alpha=0.7, lw=0, label=f"{label}, area ∝ |a|")  # fmt: skip
+            axes.scatter(
+                *w[chosen].T,
+                s=14 * np.abs(a[chosen]),
+                c=colour,
+                marker=marker,
+                alpha=0.7,
+                lw=0,
+                label=f"{label}, area ∝ |a|",
+            )
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         axes.set(
             xlabel="w₁", ylabel="w₂", title=f"teacher of {name} signs, t = {float(data.time[-1]):g}"
@@ -206,16 +218,23 @@ def lines_of(data: xr.Dataset) -> Figure:
 def decay_of(data: xr.Dataset) -> Figure:
     """Risk, angle and size over time."""
     figure = Figure(figsize=(12, 3.8), layout="constrained")
-    names = {"risk": "risk", "angle": "RMS angle to the nearest line (degrees)",
-             "size_gap": "RMS of |w| − 2"}  # fmt: skip
+    names = {
+        "risk": "risk",
+        "angle": "RMS angle to the nearest line (degrees)",
+        "size_gap": "RMS of |w| − 2",
+    }
     for axes, (name, label) in zip(figure.subplots(1, 3), names.items(), strict=True):
         for k in range(data.sizes["student"]):
             row = data.isel(student=k, time=slice(1, None))
             first = int(row.seed) == 0
-            axes.loglog(row.time, row[name], "-" if row.signs == "equal" else "--",
-                        color="k" if int(row.width) == int(data.width.max()) else "C1",
-                        lw=1.4 if first else 0.7,
-                        label=f"m = {int(row.width)}, {str(row.signs.values)} signs" if first else None)  # fmt: skip
+            axes.loglog(
+                row.time,
+                row[name],
+                "-" if row.signs == "equal" else "--",
+                color="k" if int(row.width) == int(data.width.max()) else "C1",
+                lw=1.4 if first else 0.7,
+                label=f"m = {int(row.width)}, {row.signs.values!s} signs" if first else None,
+            )
         axes.set(xlabel="PDE time t", ylabel=label)
     figure.axes[1].axhline(isotropic(), color="0.6", ls=":")
     figure.axes[1].text(2e3, isotropic() * 1.05, "uniform directions", fontsize=8, color="0.4")
