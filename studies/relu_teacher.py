@@ -4,9 +4,9 @@ Inputs uniform on the circle, a teacher of five unit neurons with output weights
 m = 5, 10 and 100 neurons that start small (Chizat & Bach 2018, Figure 2). The population is exact:
 E (w·x)_+(w'·x)_+ = |w||w'| [(π − p) cos p + sin p]/(4π), p the angle between w and w' (arc-cosine
 kernel of Cho & Saul 2009). The teacher's angles are read off the figure; its signs are not known.
-With (+, −, −, +, +) students end on rays, as there. The other teacher, all signs +, shows why signs
-matter: (w·x)_+ − (−w·x)_+ = w·x, so neurons can turn round as long as these linear parts cancel,
-and what no risk of 0 can hide is the mass of each line through 0, not that of its two rays.
+With (+, −, −, +, +) students end on rays, as there. Risk 0 alone does not ask for it: since
+(w·x)_+ − (−w·x)_+ = w·x, parts of the teacher can turn round as long as these linear parts cancel,
+and what it tells is the mass of each line through 0. A teacher with all signs + is slower to learn.
 Gradient descent is followed with a step; its flow, conic particles and SGD are compared beside it.
 """
 
@@ -19,6 +19,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 from study import Check, Claim, Progress
 
 import mfpde as mf
@@ -33,7 +34,11 @@ CLAIM = Claim(
     ),
     reference="Chizat & Bach 2018, Figure 2 (arXiv 1805.09545)",
     standing="observation",
-    verdict="",
+    verdict=(
+        "With 10 neurons all five starts end with mass 0.2000 on every ray, with 100 within 0.003 "
+        "at t = 8e4; with 5, seven of ten stick, where a new neuron would still lower the risk. "
+        "Rays are descent's choice: the teacher partly turned round has risk 0 and as much mass."
+    ),
 )
 
 ANGLES = np.deg2rad([-86.3, 53.1, 23.2, 141.2, -32.1])  # digitised from the figure
@@ -76,11 +81,11 @@ class Config:
     def quick(cls) -> Config:
         """The same with few starts, and none of 100 neurons to the end."""
         return cls(
-            seeds_5=3,
+            seeds_5=2,
             seeds_10=1,
             seeds_100=0,
             seeds_positive=0,
-            horizon=2e4,
+            horizon=3e4,
             noisy_dt=(0.4, 0.1),
             noisy_seeds=2,
         )
@@ -278,9 +283,23 @@ def ways(config: Config, progress: Progress) -> xr.Dataset:
     )
 
 
+def turned() -> xr.Dataset:
+    """Risk of the figure's teacher with masses c ≤ 1/5 turned round, Σ ± c_k w_k = 0, Σ c largest.
+
+    A neuron and its opposite differ by the linear function a w·x; these cancel.
+    """
+    signs = SIGNS["figure"]
+    t = teacher(signs)
+    c = linprog(-np.ones(5), A_eq=(t[:, :1] * t[:, 1:]).T, b_eq=[0, 0], bounds=(0, MASS)).x
+    size = np.concatenate([MASS - c, c]) * 2 * len(t)
+    u = np.column_stack([size * np.tile(signs, 2), np.concatenate([t[:, 1:], -t[:, 1:]])])
+    still = pr.run(population(signs), pr.Cloud(u), pr.Descent(1.0), [0.0])
+    return xr.Dataset({"turned_risk": float(still.risk[0]), "turned_off": c.max()})
+
+
 def run(config: Config, progress: Progress) -> xr.Dataset:
     """All students, and one of them in other ways."""
-    return xr.merge([students(config, progress), ways(config, progress)])
+    return xr.merge([students(config, progress), ways(config, progress), turned()])
 
 
 def of(data: xr.Dataset, width: int, name: str = "figure") -> xr.Dataset:
@@ -309,6 +328,8 @@ def checks(data: xr.Dataset) -> list[Check]:
             f"risk < {THERE}: a line's mass off 0.2", float(wrong(there.line_mass).max()), 0, 1e-3
         ),
         Check("and mass on no line", float(there.astray.max()), 0, 1e-3),
+        Check("teacher turned round, as much mass: risk", abs(float(data.turned_risk)), 0, 1e-15),
+        Check("its mass off 0.2 on a ray", float(data.turned_off), 0.1),
         Check("conic particles are the flow", float(data.conic_gap), 0, 1e-7),
         Check("kernel against 1024 points", float(data.quadrature_gap), 0, (2 * np.pi / 1024) ** 2),
         # Strong order 1/2 in dt is 1/2 in the slope of log RMS; mean over replicas, fixed seeds.
@@ -317,7 +338,6 @@ def checks(data: xr.Dataset) -> list[Check]:
     ]
     if len(of(data, 100).student):
         ten, hundred = of(data, 10), of(data, 100)
-        positive = of(data, 10, "positive")
         found += [
             Check("figure's teacher: students at its zero", len(rays.student), 3),
             Check(
@@ -326,15 +346,7 @@ def checks(data: xr.Dataset) -> list[Check]:
             Check("fraction of 10 neurons below 1e-7", float((ten.risk < SOLVED).mean()), 0.5),
             Check("fraction of 100 neurons below 1e-7", float((hundred.risk < SOLVED).mean()), 0.5),
             Check(
-                "signs +: rays are not found, least error",
-                float(wrong(positive.ray_mass).min()),
-                0.01,
-            ),
-            Check(
-                "signs +: lines are, greatest error",
-                float(wrong(positive.line_mass).max()),
-                0,
-                1e-3,
+                "100 neurons: a ray's mass off 0.2", float(wrong(hundred.ray_mass).max()), 0, 0.01
             ),
         ]
     return found
@@ -418,7 +430,7 @@ def ends_of(data: xr.Dataset) -> Figure:
         )
     right.axhline(1e-3, color="0.7", lw=0.8)
     right.set(xlabel="risk at the end", ylabel="largest |mass − 0.2| of the five")
-    right.set_title("Risk 0 tells the mass of lines, not always of rays")
+    right.set_title("Masses are found as the risk falls")
     right.legend(frameon=False, fontsize=8)
     return figure
 

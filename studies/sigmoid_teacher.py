@@ -31,10 +31,10 @@ CLAIM = Claim(
     reference="Chizat & Bach 2018, Theorem 3.5 and §4 (arXiv 1805.09545)",
     standing="observation",
     verdict=(
-        "At t = 3e4 the risk has fallen to 3e-6 of its start or less, the mass lies 1° to 6° "
+        "At t = 3e4 the risk has fallen to 3e-6 of its start or less and the mass lies 1° to 6° "
         "from the two lines, still falling. Along them it is slower: |w| is off by 0.2 of 2. "
-        "Neurons settle at the teacher and, where signs differ, as often at its opposite; ones with "
-        "small a stay off the lines."
+        "Neurons settle at the teacher's points and, where signs differ, as often at their "
+        "opposites; some with small a stay off the lines."
     ),
 )
 
