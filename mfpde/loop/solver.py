@@ -222,11 +222,16 @@ def checked_times(times: ArrayLike) -> Array:
     good = instants.ndim == 1 and instants.size > 0 and bool(np.isfinite(instants).all())
     if not good or instants[0] < 0 or (np.diff(instants) <= 0).any():
         raise InvalidInput(
-            f"times = {np.array2string(instants, threshold=6)}",
+            f"times = {few(instants)}",
             "they are finite, increasing and start at 0 or later; the law stands at time 0",
             "times=np.linspace(0, 2, 21)",
         )
     return instants
+
+
+def few(times: Array) -> str:
+    """The first and last of many times, for a message."""
+    return np.array2string(times, threshold=6, separator=", ")
 
 
 def check_tolerance(tolerance: float) -> None:
@@ -249,7 +254,7 @@ def check_stride(method: Method, instants: Array) -> None:
     if astray.any():
         near = np.unique(np.maximum(steps, instants > 0)) * method.stride
         raise InvalidInput(
-            f"the times {instants[astray].tolist()} are no multiples of dt = {method.stride:g}",
+            f"the times {few(instants[astray])} are no multiples of dt = {method.stride:g}",
             f"{method.call} is at k·dt after k steps and nowhere else",
-            f"times={near.tolist()}, or another dt",
+            f"times={few(near)}, or another dt",
         )

@@ -26,8 +26,13 @@ def steps_to(times: Array, dt: float, method: object) -> list[int]:
     astray = np.abs(steps * dt - times) > TIME_TOLERANCE * times
     if astray.any():
         raise InvalidInput(
-            f"the times {times[astray].tolist()} are no multiples of dt = {dt}",
+            f"the times {few(times[astray])} are no multiples of dt = {dt}",
             f"{type(method).__name__} is at k·dt after k steps and nowhere else",
-            f"ask for {(steps * dt)[astray].tolist()}, or choose another dt",
+            f"ask for {few((steps * dt)[astray])}, or choose another dt",
         )
     return [int(k) for k in steps]
+
+
+def few(times: Array) -> str:
+    """The first and last of many times, for a message."""
+    return np.array2string(times, threshold=6, separator=", ")
