@@ -6,15 +6,22 @@ import numpy as np
 
 from mfpde.kernels.compiling import compiled
 
+BLOCK = 512  # columns at a time: their moments stay in the nearest cache
+U = np.uintp
+
 
 def _moments(rho, rows):  # type: ignore[no-untyped-def]
     """Moments (m, M) of rho (N, M) with the weights ``rows`` (m, N), one pass over rho."""
-    result = np.zeros((rows.shape[0], rho.shape[1]))
-    for k in range(rho.shape[0]):
-        for m in range(rows.shape[0]):
-            weight = rows[m, k]
-            for j in range(rho.shape[1]):
-                result[m, j] += weight * rho[k, j]
+    N, M = rho.shape
+    result = np.zeros((rows.shape[0], M))
+    for first in range(0, M, BLOCK):
+        width = min(BLOCK, M - first)
+        for k in range(N):
+            values = rho[k, first : first + width]
+            for m in range(rows.shape[0]):
+                weight, sums = rows[m, k], result[m, first : first + width]
+                for j in range(width):
+                    sums[U(j)] += weight * values[U(j)]
     return result
 
 

@@ -2,166 +2,284 @@
 
 The new mass of a cell is the old mass between the feet of its two faces. Inside a cell the old mass
 left of a foot is a polynomial of the cell's neighbours (order cells, degree order in the
-primitive).
+primitive), ξρ + ξ(1 − ξ)Q(ξ).
 
 Positivity: a cell is rough where that polynomial is no distribution of its mass: where it leaves
 [0, mass], runs backwards between two feet, or has a negative density at a face. There mass is
-distributed linearly with a limited slope instead, for all feet of the cell alike. Neighbours share
-the value at a foot, so nothing is lost or made: a flux limiter. Keeping the polynomial and only
-clipping it would let a light cell give all it holds at every step, and spread tails a cell a step.
-Rough cells are counted.
+distributed linearly with a limited slope instead, Q = −slope/2, for all feet of the cell alike.
+Neighbours share the value at a foot, so nothing is lost or made: a flux limiter. Keeping the
+polynomial and only clipping it would let a light cell give all it holds at every step, and spread
+tails a cell a step. Rough cells are counted.
+
+Feet are taken a run at a time: as long as each lies one cell beyond the last, all that is read is
+contiguous. Indices are unsigned where loops are to be vectorised: signed ones might count from the
+end.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
+from mfpde.kernels.stencils import extrapolation, remap_parts
 from mfpde.kernels.tiles import CLOSED, PERIODIC
-from mfpde.kernels.transport import MC, limited
 
 ABREAST = 16
+PADDING = 8  # between lines abreast: a power of 2 apart they would share few places in a cache
 ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
+U = np.uintp
 
 
-def _line_remap(line, feet, table, wall, cell, left, high, rough, b, wrapped, new):  # type: ignore[no-untyped-def]
-    """Remap one line: cell masses ``line`` (N,), ``feet`` (N + 1,) in cells, to ``new`` (N,).
-
-    Returns the mass that left below, above, and how many cells were limited.
-    """
-    N = line.shape[0]
-    p = table.shape[0]
-    r = p // 2
-    count = 0
-    for j in range(N):
-        rough[j] = False
-    if wall == PERIODIC:
-        for j in range(N + 2 * r):
-            wrapped[j] = line[(j - r) % N]
-    for f in range(N + 1):
-        x = feet[f]
-        whole = np.rint(x)
-        if abs(x - whole) <= ROUNDING * N:
-            x = whole
-        if wall != PERIODIC:
-            x = min(max(x, 0.0), float(N))
-        if wall == CLOSED and f == 0:
-            x = 0.0
-        if wall == CLOSED and f == N:
-            x = float(N)
-        j = int(np.floor(x))
-        if wall != PERIODIC and j == N:
-            j = N - 1
-        xi = x - j
-        if f > 0 and (j < cell[f - 1] or (j == cell[f - 1] and xi < left[f - 1])):
-            j, xi = cell[f - 1], left[f - 1]
-        if wall == PERIODIC and f > 0:
-            past = j > cell[0] + N or (j == cell[0] + N and xi > left[0])
-            if past or f == N:  # the last face is the first, a period on, to the last bit
-                j, xi = cell[0] + N, left[0]
-        cell[f], left[f] = j, xi
-        start = j if wall == PERIODIC else min(max(j - r, 0), N - p)
-        s = r if wall == PERIODIC else j - start
-        source = wrapped if wall == PERIODIC else line
+def _pad(v, N, r, ghosts, wall):  # type: ignore[no-untyped-def]
+    """Fill the r ghost cells at both ends of ``v`` (N + 2r,): wrapped, or extrapolated."""
+    for g in range(r):
         if wall == PERIODIC:
-            start = j % N
-        for q in range(p):
-            b[q] = 0.0
-        for m in range(p):
-            here = source[start + m]
-            for q in range(p):
-                b[q] += table[s, m, q] * here
-        total, upper = 0.0, 0.0  # mass left of the foot; density at the upper face
-        for q in range(p - 1, -1, -1):
-            total = (total + b[q]) * xi
-            upper += (q + 1) * b[q]
-        high[f] = total if xi < 1.0 else source[start + s]  # at a wall, to the last bit
-        if 0.0 < xi < 1.0 and min(b[0], upper) < 0.0:
-            rough[j % N] = True
-    # cells in which the polynomial is no distribution of mass
-    for f in range(N + 1):
-        j = cell[f]
-        k = j % N
-        mass = line[k]
-        if f > 0:
-            before = f - 1
-            same = cell[before] == cell[f]
-            low_high = high[before] if same else 0.0
-        elif wall == PERIODIC and cell[N - 1] - N == cell[0]:
-            low_high = high[N - 1]
+            v[r - 1 - g] = v[r + N - 1 - g]
+            v[r + N + g] = v[r + g]
         else:
-            low_high = 0.0
-        rise = high[f] - low_high
-        if rise < 0.0:
-            rough[k] = True
-        last = f == N or cell[f + 1] != cell[f]
-        if last and mass - high[f] < 0.0:
-            rough[k] = True
-    for f in range(N + 1):
-        k = cell[f] % N
-        if rough[k]:
-            before, after = (k - 1) % N, (k + 1) % N
-            change = limited(line[k] - line[before], line[after] - line[k], 0.5, MC)
-            if wall != PERIODIC and (k == 0 or k == N - 1):
-                change = 0.0
-            high[f] = left[f] * (line[k] - 0.5 * change * (1.0 - left[f]))
-    for j in range(N):
-        count += rough[j]
+            below, above = 0.0, 0.0
+            for m in range(len(ghosts[0])):
+                below += ghosts[g][m] * v[r + m]
+                above += ghosts[g][m] * v[r + N - 1 - m]
+            v[r - 1 - g], v[r + N + g] = below, above
+
+
+pad = compiled(_pad)
+
+
+def _half_slopes(v, N, r, wall, slope):  # type: ignore[no-untyped-def]
+    """Half the limited slopes of linear distributions, by van Leer's monotonised centred limiter.
+
+    A cell at a wall has none.
+    """
     for k in range(N):
-        lower, upper = cell[k], cell[k + 1]
-        if lower == upper:
-            mass = max(high[k + 1] - high[k], 0.0)
-        else:
-            mass = max(line[lower % N] - high[k], 0.0) + high[k + 1]
-            for j in range(lower + 1, upper):
-                mass += line[j % N]
-        new[k] = mass
-    below, above = 0.0, 0.0
+        c = U(k + r)
+        left, right = v[c] - v[c - U(1)], v[c + U(1)] - v[c]
+        steep = 0.25 * abs(left + right)
+        low, high = abs(left), abs(right)
+        least = low if low < high else high
+        least = steep if steep < least else least
+        least = least if left > 0.0 else -least
+        slope[U(k)] = least if (left > 0.0) == (right > 0.0) else 0.0
     if wall != PERIODIC:
-        below = high[0]
-        for j in range(cell[0]):
-            below += line[j]
-        above = max(line[cell[N]] - high[N], 0.0)
-        for j in range(cell[N] + 1, N):
-            above += line[j]
-    return below, above, count
+        slope[0], slope[N - 1] = 0.0, 0.0
+
+
+half_slopes = compiled(_half_slopes)
+
+
+def _find(feet, N, wall, place, xi, cell):  # type: ignore[no-untyped-def]
+    """Where feet lie: in ``cell``, ``place`` turns of the circle aside, at ``xi`` of it.
+
+    Feet must not fall: each is at least the one before. Those beyond a wall that is not periodic
+    lie on it.
+    """
+    falling = 0
+    for f in range(N):
+        falling += feet[U(f) + U(1)] < feet[U(f)]
+    if falling:
+        for f in range(N):
+            feet[f + 1] = max(feet[f], feet[f + 1])
+    near, end, last = ROUNDING * N, float(N), float(N - 1)
+    if wall == PERIODIC:
+        for f in range(N + 1):
+            i = U(f)
+            x = feet[i]
+            whole = np.rint(x)
+            x = whole if abs(x - whole) <= near else x
+            j = np.floor(x)
+            place[i], xi[i] = j, x - j
+        for f in range(N, 0, -1):  # the last face is the first, a period on, to the last bit
+            over = place[f] - place[0] - N
+            if f < N and (over < 0.0 or (over == 0.0 and xi[f] <= xi[0])):
+                break
+            place[f], xi[f] = place[0] + N, xi[0]
+        for f in range(N + 1):
+            i = U(f)
+            cell[i] = place[i] - end * np.floor(place[i] / end)
+        return
+    for f in range(N + 1):
+        i = U(f)
+        x = feet[i]
+        whole = np.rint(x)
+        x = whole if abs(x - whole) <= near else x
+        x = x if x > 0.0 else 0.0
+        x = x if x < end else end
+        j = np.floor(x)
+        j = j if j < end else last
+        place[i], xi[i], cell[i] = j, x - j, j
+    if wall == CLOSED:
+        place[0], xi[0], cell[0] = 0.0, 0.0, 0.0
+        place[N], xi[N], cell[N] = last, 1.0, last
+
+
+find = compiled(_find)
+
+
+def _divide(v, slope, xi, first, end, shift, parts, below, above, rough):  # type: ignore[no-untyped-def]
+    """Masses of cells ``below`` and ``above`` the feet of a run; which of the cells are ``rough``.
+
+    Foot f lies in the cell of v[f + shift + r].
+    """
+    even, odd, of_d, of_e = parts
+    r = len(of_d)
+    for f in range(first, end):
+        i, k = U(f), U(f + shift)
+        c = k + U(r)
+        mass, x = v[c], xi[i]
+        eta = x - 0.5
+        t = eta * eta
+        sides, middle, even_Q, odd_Q = 0.0, 0.0, 0.0, 0.0  # Q(½) and Q(ξ) by symmetry
+        for m in range(r):
+            up, down = v[c + U(m + 1)], v[c - U(m + 1)]
+            d, e = up - down, (up - mass) - (mass - down)
+            sides += of_d[m] * d
+            middle += of_e[m] * e
+            p, q = even[m][r - 1], odd[m][r - 1]
+            for n in range(r - 2, -1, -1):
+                p = p * t + even[m][n]
+                q = q * t + odd[m][n]
+            even_Q += p * d
+            odd_Q += q * e
+        bend = x * (1.0 - x)
+        whole = x * mass
+        part = whole + bend * (even_Q + eta * odd_Q)
+        at_low, at_high = mass + (sides - middle), mass - (sides + middle)
+        bad = (at_low < 0.0) | (at_high < 0.0) | (part < 0.0) | (part > mass)
+        bad &= bend > 0.0
+        part = whole - bend * slope[k] if bad else part
+        rest = mass - part
+        below[i], above[i], rough[i] = part, rest if rest > 0.0 else 0.0, bad
+
+
+divide = compiled(_divide)
+
+
+def _settle(f, v, slope, place, xi, cell, r, below, above, rough):  # type: ignore[no-untyped-def]
+    """Distribute the mass of the cell of foot f linearly, for all feet in it."""
+    last = place.shape[0] - 1
+    while f > 0 and place[f - 1] == place[f]:
+        f -= 1
+    k = int(cell[f])
+    mass = v[k + r]
+    here = place[f]
+    while f <= last and place[f] == here:
+        below[f] = xi[f] * mass - xi[f] * (1.0 - xi[f]) * slope[k]
+        above[f] = max(mass - below[f], 0.0)
+        rough[f] = True
+        f += 1
+
+
+settle = compiled(_settle)
+
+
+def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # type: ignore[no-untyped-def]
+    """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
+
+    ``work`` (6, N + 1), ``rough`` and ``starts`` (N + 1,) are overwritten. Returns the mass that
+    left below, above, and how many cells were limited.
+    """
+    r = len(ghosts)
+    place, xi, cell, below, above, slope = work[0], work[1], work[2], work[3], work[4], work[5]
+    pad(v, N, r, ghosts, wall)
+    half_slopes(v, N, r, wall, slope)
+    find(feet, N, wall, place, xi, cell)
+    runs, first = 0, 0
+    while first <= N:
+        end = first + 1
+        while end <= N and cell[U(end)] - cell[U(end) - U(1)] == 1.0:
+            end += 1
+        divide(v, slope, xi, first, end, int(cell[first]) - first, parts, below, above, rough)
+        starts[runs] = first
+        runs, first = runs + 1, end
+    # several feet in one cell
+    for run in range(1, runs):
+        f = starts[run]
+        if place[f] == place[f - 1] and (rough[f] != rough[f - 1] or below[f] < below[f - 1]):
+            settle(f, v, slope, place, xi, cell, r, below, above, rough)
+    if wall == PERIODIC and rough[0] != rough[N]:
+        settle(0, v, slope, place, xi, cell, r, below, above, rough)
+        settle(N, v, slope, place, xi, cell, r, below, above, rough)
+    count = 0
+    for f in range(N + (wall != PERIODIC)):
+        count += rough[U(f)]
+    for k in range(N):
+        i = U(k)
+        new[i] = above[i] + below[i + U(1)]
+    for run in range(1, runs):
+        f = starts[run]
+        lower, upper = int(place[f - 1]), int(place[f])
+        if lower == upper:
+            new[f - 1] = max(below[f] - below[f - 1], 0.0)
+            count -= rough[f]
+        for j in range(lower + 1, upper):
+            new[f - 1] += v[j % N + r]
+    if wall == PERIODIC:
+        return 0.0, 0.0, count
+    low, high = below[0], above[N]
+    for j in range(int(place[0])):
+        low += v[j + r]
+    for j in range(int(place[N]) + 1, N):
+        high += v[j + r]
+    return low, high, count
 
 
 line_remap = compiled(_line_remap)
 
 
-def _remap(rho, feet, table, wall, result, out):  # type: ignore[no-untyped-def]
-    """Remap the lines of ``rho`` (outer, N, inner) to ``result``; ``feet`` (outer, N + 1, inner).
-
-    ``out`` (2, outer, inner) receives what left below and above, per unit area over the width of a
-    cell. Returns the number of limited cells.
-    """
+def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[no-untyped-def]
+    """See ``remap``; ``parts`` and ``ghosts`` are the order's polynomials."""
     outer, N, inner = rho.shape
-    lines, foot, new = np.empty((ABREAST, N)), np.empty((ABREAST, N + 1)), np.empty((ABREAST, N))
-    cell, left = np.empty(N + 1, np.int64), np.empty(N + 1)
-    high, rough = np.empty(N + 1), np.empty(N, np.bool_)
-    b, wrapped = np.empty(table.shape[0]), np.empty(N + table.shape[0])
+    r = len(ghosts)
+    masses, targets = rho.reshape(rho.size), result.reshape(result.size)
+    places = feet.reshape(feet.size)
+    room = N + 2 * r + PADDING
+    lines, foot = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
+    new = np.empty((ABREAST, room))
+    work, starts = np.empty((6, N + 1)), np.empty(N + 1, np.int64)
+    rough = np.empty(N + 1, np.bool_)
     limited = 0
     for o in range(outer):
         for first in range(0, inner, ABREAST):
             width = min(ABREAST, inner - first)
             for k in range(N):
+                at = (o * N + k) * inner + first
                 for j in range(width):
-                    lines[j, k] = rho[o, k, first + j]
+                    lines[U(j), U(k + r)] = masses[U(at + j)]
             for k in range(N + 1):
+                at = (o * (N + 1) + k) * inner + first
                 for j in range(width):
-                    foot[j, k] = feet[o, k, first + j]
+                    foot[U(j), U(k)] = places[U(at + j)]
             for j in range(width):
-                below, above, count = line_remap(
-                    lines[j], foot[j], table, wall, cell, left, high, rough, b, wrapped, new[j]
+                low, high, count = line_remap(
+                    lines[j], N, foot[j], parts, ghosts, wall, work, rough, starts, new[j]
                 )
-                out[0, o, first + j] = below
-                out[1, o, first + j] = above
+                out[0, o, first + j] = low
+                out[1, o, first + j] = high
                 limited += count
             for k in range(N):
+                at = (o * N + k) * inner + first
                 for j in range(width):
-                    result[o, k, first + j] = new[j, k]
+                    targets[U(at + j)] = new[U(j), U(k)]
     return limited
 
 
-remap = compiled(_remap)
+remap_lines = compiled(_remap_lines)
+
+
+def remap(
+    rho: NDArray[np.float64],
+    feet: NDArray[np.float64],
+    table: NDArray[np.float64],
+    wall: int,
+    result: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> int:
+    """Remap the lines of ``rho`` (outer, N, inner) to ``result``; ``feet`` (outer, N + 1, inner).
+
+    ``out`` (2, outer, inner) receives what left below and above, per unit area over the width of a
+    cell. Returns the number of limited cells.
+    """
+    order = len(table)
+    return remap_lines(rho, feet, remap_parts(order), extrapolation(order), wall, result, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from math import factorial
+from math import comb, factorial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,59 @@ def remap_table(order: int) -> Array:
             for q in range(1, order + 1):
                 table[s, m, q - 1] = float(sum(basis[s][i][q] for i in range(m + 1, order + 1)))
     return table
+
+
+Row = tuple[float, ...]
+
+
+@cache
+def remap_parts(order: int) -> tuple[tuple[Row, ...], tuple[Row, ...], Row, Row]:
+    """The same polynomial of a cell in the middle of its stencil, split by its mirror symmetry.
+
+    The mass left of ξ is ξρ_0 + ξ(1 − ξ)Q with η = ξ − ½ and
+
+        Q = Σ_m (Σ_q even[m][q] η^2q) d_m + η Σ_m (Σ_q odd[m][q] η^2q) e_m,
+
+    d_m = ρ_m − ρ_−m and e_m = ρ_m − 2ρ_0 + ρ_−m, m = 1, …, order // 2. Also the weights of d and
+    of e in Q(½); the densities at the faces are ρ_0 + Q(−½) and ρ_0 − Q(½).
+    """
+    reach, half = order // 2, Fraction(1, 2)
+    basis = lagrange(order + 1)[reach]
+    powers: list[list[Fraction]] = []  # of η in the factor of ρ_m in Q, m = 1, …, reach
+    for m in range(reach + 1, order):
+        mass = [sum((basis[i][q] for i in range(m + 1, order + 1)), Fraction(0)) for q in range(order + 1)]
+        over = [sum(mass[1 : q + 2], Fraction(0)) for q in range(order - 1)]  # by ξ and by 1 − ξ
+        powers.append(
+            [
+                sum((over[q] * comb(q, i) * half ** (q - i) for q in range(i, order - 1)), Fraction(0))
+                for i in range(order - 1)
+            ]
+        )
+    even = tuple(tuple(float(c) for c in row[0::2]) for row in powers)
+    odd = tuple(tuple(float(c) for c in row[1::2]) for row in powers)
+    at_face = [[c * half**q for q, c in enumerate(row)] for row in powers]
+    of_d = tuple(float(sum(row[0::2])) for row in at_face)
+    of_e = tuple(float(sum(row[1::2])) for row in at_face)
+    return even, odd, of_d, of_e
+
+
+@cache
+def extrapolation(order: int) -> tuple[Row, ...]:
+    """Weights of the first ``order`` cells in ghost cells 1, …, order // 2 beyond a wall.
+
+    They lie on the polynomial through those cells: a stencil about a cell beside the wall that
+    takes them is the one that takes none of them.
+    """
+    rows = []
+    for ghost in range(1, order // 2 + 1):
+        row = []
+        for m in range(order):
+            weight = Fraction(1)
+            for i in range(order):
+                weight *= Fraction(-ghost - i, m - i) if i != m else 1
+            row.append(float(weight))
+        rows.append(tuple(row))
+    return tuple(rows)
 
 
 @cache

@@ -2,6 +2,9 @@
 
 value_k ← value_k + G_{k+1} − G_k with G a difference of odd order: the sum is kept. Positivity:
 what a cell may lose through both faces is at most what it holds; the loser's fluxes are scaled.
+
+Lines lie side by side in a tile that is read as one long row: a neighbour along the axis is ``W``
+numbers away, be there one contiguous line in it or many. Unsigned indices let loops be vectorised.
 """
 
 from __future__ import annotations
@@ -9,54 +12,104 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.kernels.compiling import compiled
-from mfpde.kernels.tiles import (
-    MIRRORED,
-    PERIODIC,
-    WIDTH,
-    block,
-    gather,
-    line_blocks,
-    scatter,
-)
+from mfpde.kernels.tiles import PERIODIC
+
+ABREAST = 32
+U = np.uintp
 
 
-def _switch(field, weights, wall, limit, result):  # type: ignore[no-untyped-def]
+def _fluxes(v, N, W, weights, wall, flux):  # type: ignore[no-untyped-def]
+    """Σ_m g_m (v_{f+m} − v_{f−1−m}) through faces 0 to N of lines with ghosts; 0 through walls."""
+    r = weights.shape[0]
+    for m in range(r):
+        g, upper, lower = weights[m], U((r + m) * W), U((r - 1 - m) * W)
+        if m == 0:
+            for i in range((N + 1) * W):
+                flux[U(i)] = g * (v[U(i) + upper] - v[U(i) + lower])
+        else:
+            for i in range((N + 1) * W):
+                flux[U(i)] += g * (v[U(i) + upper] - v[U(i) + lower])
+    if wall != PERIODIC:
+        for i in range(W):
+            flux[i], flux[N * W + i] = 0.0, 0.0
+
+
+fluxes = compiled(_fluxes)
+
+
+def _limit(v, N, W, r, wall, flux, scale):  # type: ignore[no-untyped-def]
+    """Scale the fluxes out of cells that would lose more than they hold; how many cells there are.
+
+    ``scale`` has a row before the first cell and one after the last.
+    """
+    limited = 0
+    for i in range(N * W):
+        low, high = flux[U(i)], flux[U(i) + U(W)]
+        loss = (low if low > 0.0 else 0.0) - (high if high < 0.0 else 0.0)
+        limited += loss > v[U(i) + U(r * W)]
+    if limited == 0:
+        return 0
+    for i in range(N * W):
+        low, high, held = flux[U(i)], flux[U(i) + U(W)], v[U(i) + U(r * W)]
+        loss = (low if low > 0.0 else 0.0) - (high if high < 0.0 else 0.0)
+        share = (held if held > 0.0 else 0.0) / loss * (1.0 - 1e-15)
+        scale[U(i) + U(W)] = share if loss > held else 1.0
+    for i in range(W):
+        scale[i] = scale[N * W + i] if wall == PERIODIC else 1.0
+        scale[(N + 1) * W + i] = scale[W + i] if wall == PERIODIC else 1.0
+    for i in range((N + 1) * W):
+        below, above, g = scale[U(i)], scale[U(i) + U(W)], flux[U(i)]
+        flux[U(i)] = g * (above if g > 0.0 else below)
+    return limited
+
+
+limit = compiled(_limit)
+
+
+def _switch(field, weights, wall, limited, result):  # type: ignore[no-untyped-def]
     """Convert along the axis of the view (outer, N, inner); returns how many cells were limited.
 
     No flux crosses an end that is not periodic.
     """
-    N = field.shape[1]
+    outer, N, inner = field.shape
     r = weights.shape[0]
-    v, flux, scale = np.empty((N + 2 * r, WIDTH)), np.empty((N + 1, WIDTH)), np.empty((N, WIDTH))
-    per_slab, blocks = line_blocks(field)
-    limited = 0
-    for number in range(blocks):
-        slab, first, lines = block(field, number, per_slab)
-        gather(field, slab, first, lines, r, wall, MIRRORED, v)
-        for f in range(N + 1):
-            inside = 0.0 if wall != PERIODIC and (f == 0 or f == N) else 1.0
-            for j in range(lines):
-                flux[f, j] = inside * weights[0] * (v[f + r, j] - v[f + r - 1, j])
-            for m in range(1, r):
-                g = inside * weights[m]
-                for j in range(lines):
-                    flux[f, j] += g * (v[f + r + m, j] - v[f + r - 1 - m, j])
-        if limit:
-            for k in range(N):
-                for j in range(lines):
-                    loss = max(-flux[k + 1, j], 0.0) + max(flux[k, j], 0.0)
-                    excess = loss > v[k + r, j]
-                    scale[k, j] = max(v[k + r, j], 0.0) / loss * (1.0 - 1e-15) if excess else 1.0
-                    limited += excess
-            for f in range(N + 1):
-                below, above = (f - 1) % N, f % N
-                for j in range(lines):
-                    flux[f, j] *= scale[above, j] if flux[f, j] > 0.0 else scale[below, j]
-        for k in range(N):
-            for j in range(lines):
-                v[k, j] = v[k + r, j] + (flux[k + 1, j] - flux[k, j])
-        scatter(v, slab, first, lines, result)
-    return limited
+    most = min(inner, ABREAST)
+    source, target = field.reshape(field.size), result.reshape(result.size)
+    v, flux = np.empty((N + 2 * r) * most), np.empty((N + 1) * most)
+    scale = np.empty((N + 2) * most)
+    count = 0
+    for o in range(outer):
+        for first in range(0, inner, ABREAST):
+            W = min(ABREAST, inner - first)
+            if inner == 1:
+                for k in range(N):
+                    v[U(k + r)] = source[U(o * N + k)]
+            else:
+                for k in range(N):
+                    at, to = (o * N + k) * inner + first, (k + r) * W
+                    for i in range(W):
+                        v[U(to + i)] = source[U(at + i)]
+            for g in range(r):
+                low, high = (N + r - 1 - g) * W, (r + g) * W  # wrapped, or mirrored
+                if wall != PERIODIC:
+                    low, high = high, low
+                for i in range(W):
+                    v[(r - 1 - g) * W + i] = v[low + i]
+                    v[(N + r + g) * W + i] = v[high + i]
+            fluxes(v, N, W, weights, wall, flux)
+            if limited:
+                count += limit(v, N, W, r, wall, flux, scale)
+            if inner == 1:
+                for k in range(N):
+                    i = U(k)
+                    target[U(o * N + k)] = v[i + U(r)] + (flux[i + U(1)] - flux[i])
+            else:
+                for k in range(N):
+                    at, to = (o * N + k) * inner + first, k * W
+                    for j in range(W):
+                        i = U(to + j)
+                        target[U(at + j)] = v[i + U(r * W)] + (flux[i + U(W)] - flux[i])
+    return count
 
 
 switch = compiled(_switch)
