@@ -8,11 +8,13 @@ activation) is followed exactly from kink to kink.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.tiles import PERIODIC
 
 ADVANCE = 0.1  # the largest |v'|·dτ of one Runge–Kutta step
+U = np.uintp
 
 
 def _local_polynomials(v, table, wall, coefficients):  # type: ignore[no-untyped-def]
@@ -34,42 +36,76 @@ def _local_polynomials(v, table, wall, coefficients):  # type: ignore[no-untyped
 local_polynomials = compiled(_local_polynomials)
 
 
-def _velocity(coefficients, x, wall):  # type: ignore[no-untyped-def]
-    """v(x); beyond a wall its value there."""
+def _velocities(coefficients, x, wall, result):  # type: ignore[no-untyped-def]
+    """v at ``x``; beyond a wall its value there."""
     N, nodes = coefficients.shape
-    if wall == PERIODIC:
-        c = int(np.floor(x))
-        xi = x - c
-        c %= N
-    else:
-        y = min(max(x, 0.0), float(N))
-        c = min(int(y), N - 1)
-        xi = y - c
-    total = 0.0
-    for q in range(nodes - 1, -1, -1):
-        total = total * xi + coefficients[c, q]
-    return total
+    flat, end, last = coefficients.reshape(N * nodes), float(N), float(N - 1)
+    for f in range(x.shape[0]):
+        y = x[U(f)]
+        if wall == PERIODIC:
+            c = np.floor(y)
+            xi = y - c
+            c -= end * np.floor(c / end)
+        else:
+            y = y if y > 0.0 else 0.0
+            y = y if y < end else end
+            c = np.floor(y)
+            c = c if c < last else last
+            xi = y - c
+        at = U(np.int32(c)) * U(nodes)
+        total = 0.0
+        for q in range(nodes - 1, -1, -1):
+            total = total * xi + flat[at + U(q)]
+        result[U(f)] = total
 
 
-velocity = compiled(_velocity)
+velocities = compiled(_velocities)
 
 
-def _back(coefficients, x, step, wall):  # type: ignore[no-untyped-def]
+def _back_all(coefficients, x, step, wall, k):  # type: ignore[no-untyped-def]
+    """One Runge–Kutta step of dx/dτ = −v(x) from all places ``x``, in place; ``k`` (8, faces)."""
+    h, y = -step, k[7]
+    faces = x.shape[0]
+    velocities(coefficients, x, wall, k[0])
+    for f in range(faces):
+        y[f] = x[f] + h * k[0, f] / 3.0
+    velocities(coefficients, y, wall, k[1])
+    for f in range(faces):
+        y[f] = x[f] + 2.0 * h * k[1, f] / 3.0
+    velocities(coefficients, y, wall, k[2])
+    for f in range(faces):
+        y[f] = x[f] + h * (k[0, f] + 4.0 * k[1, f] - k[2, f]) / 12.0
+    velocities(coefficients, y, wall, k[3])
+    for f in range(faces):
+        y[f] = x[f] + h * (-k[0, f] + 18.0 * k[1, f] - 3.0 * k[2, f] - 6.0 * k[3, f]) / 16.0
+    velocities(coefficients, y, wall, k[4])
+    for f in range(faces):
+        y[f] = x[f] + h * (9.0 * k[1, f] - 3.0 * k[2, f] - 6.0 * k[3, f] + 4.0 * k[4, f]) / 8.0
+    velocities(coefficients, y, wall, k[5])
+    for f in range(faces):
+        late = 63.0 * k[2, f] + 72.0 * k[3, f] - 64.0 * k[5, f]
+        y[f] = x[f] + h * (9.0 * k[0, f] - 36.0 * k[1, f] + late) / 44.0
+    velocities(coefficients, y, wall, k[6])
+    for f in range(faces):
+        ends, middle, late = k[0, f] + k[6, f], k[2, f] + k[3, f], k[4, f] + k[5, f]
+        x[f] += h * (11.0 * ends + 81.0 * middle - 32.0 * late) / 120.0
+
+
+back_all = compiled(_back_all)
+
+
+def velocity(coefficients: NDArray[np.float64], x: float, wall: int) -> float:
+    """v(x); beyond a wall its value there."""
+    result = np.empty(1)
+    velocities(coefficients, np.array([x]), wall, result)
+    return float(result[0])
+
+
+def back(coefficients: NDArray[np.float64], x: float, step: float, wall: int) -> float:
     """One Runge–Kutta step of dx/dτ = −v(x)."""
-    h = -step
-    k1 = h * velocity(coefficients, x, wall)
-    k2 = h * velocity(coefficients, x + k1 / 3.0, wall)
-    k3 = h * velocity(coefficients, x + 2.0 * k2 / 3.0, wall)
-    k4 = h * velocity(coefficients, x + (k1 + 4.0 * k2 - k3) / 12.0, wall)
-    k5 = h * velocity(coefficients, x + (-k1 + 18.0 * k2 - 3.0 * k3 - 6.0 * k4) / 16.0, wall)
-    k6 = h * velocity(coefficients, x + (9.0 * k2 - 3.0 * k3 - 6.0 * k4 + 4.0 * k5) / 8.0, wall)
-    k7 = h * velocity(
-        coefficients, x + (9.0 * k1 - 36.0 * k2 + 63.0 * k3 + 72.0 * k4 - 64.0 * k6) / 44.0, wall
-    )
-    return x + (11.0 * (k1 + k7) + 81.0 * (k3 + k4) - 32.0 * (k5 + k6)) / 120.0
-
-
-back = compiled(_back)
+    places = np.array([x])
+    back_all(coefficients, places, step, wall, np.empty((8, 1)))
+    return float(places[0])
 
 
 def _feet_at(v, start, taus, table, wall, result):  # type: ignore[no-untyped-def]
@@ -81,6 +117,7 @@ def _feet_at(v, start, taus, table, wall, result):  # type: ignore[no-untyped-de
     outer, faces, inner = v.shape
     line = np.empty(faces)
     coefficients = np.empty((faces - 1, table.shape[1]))
+    ahead, behind, k = np.empty(faces), np.empty(faces), np.empty((8, faces))
     for o in range(outer):
         for i in range(inner):
             steepest = 0.0
@@ -89,21 +126,21 @@ def _feet_at(v, start, taus, table, wall, result):  # type: ignore[no-untyped-de
             for f in range(1, faces):
                 steepest = max(steepest, abs(line[f] - line[f - 1]))
             local_polynomials(line, table, wall, coefficients)
-            for f in range(faces):
-                up, down = start[f], start[f]
-                last_up, last_down = 0.0, 0.0
-                for m in range(taus.shape[0]):
-                    tau = taus[m]
-                    x = up if tau >= 0.0 else down
-                    gap = tau - (last_up if tau >= 0.0 else last_down)
-                    count = max(1, int(np.ceil(abs(gap) * steepest / ADVANCE)))
-                    for _ in range(count):
-                        x = back(coefficients, x, gap / count, wall)
-                    if tau >= 0.0:
-                        up, last_up = x, tau
-                    else:
-                        down, last_down = x, tau
-                    result[m, o, f, i] = x
+            ahead[:], behind[:] = start, start
+            last_ahead, last_behind = 0.0, 0.0
+            for m in range(taus.shape[0]):
+                tau = taus[m]
+                x = ahead if tau >= 0.0 else behind
+                gap = tau - (last_ahead if tau >= 0.0 else last_behind)
+                count = max(1, int(np.ceil(abs(gap) * steepest / ADVANCE)))
+                for _ in range(count if gap != 0.0 else 0):
+                    back_all(coefficients, x, gap / count, wall, k)
+                if tau >= 0.0:
+                    last_ahead = tau
+                else:
+                    last_behind = tau
+                for f in range(faces):
+                    result[m, o, f, i] = x[f]
 
 
 feet_at = compiled(_feet_at)

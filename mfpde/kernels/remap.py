@@ -26,7 +26,7 @@ from mfpde.kernels.stencils import extrapolation, remap_parts
 from mfpde.kernels.tiles import CLOSED, PERIODIC
 
 ABREAST = 16
-PADDING = 8  # between lines abreast: a power of 2 apart they would share few places in a cache
+EIGHT = 8  # feet at once: runs are made up to a multiple, and the next one overwrites the rest
 ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
 U = np.uintp
 
@@ -120,11 +120,11 @@ find = compiled(_find)
 def _divide(v, slope, xi, first, end, shift, parts, below, above, rough):  # type: ignore[no-untyped-def]
     """Masses of cells ``below`` and ``above`` the feet of a run; which of the cells are ``rough``.
 
-    Foot f lies in the cell of v[f + shift + r].
+    Foot f lies in the cell of v[f + shift + r]. What is written beyond the end has no meaning.
     """
     even, odd, of_d, of_e = parts
     r = len(of_d)
-    for f in range(first, end):
+    for f in range(first, first + (end - first + EIGHT - 1) // EIGHT * EIGHT):
         i, k = U(f), U(f + shift)
         c = k + U(r)
         mass, x = v[c], xi[i]
@@ -156,15 +156,14 @@ def _divide(v, slope, xi, first, end, shift, parts, below, above, rough):  # typ
 divide = compiled(_divide)
 
 
-def _settle(f, v, slope, place, xi, cell, r, below, above, rough):  # type: ignore[no-untyped-def]
+def _settle(f, N, v, slope, place, xi, cell, r, below, above, rough):  # type: ignore[no-untyped-def]
     """Distribute the mass of the cell of foot f linearly, for all feet in it."""
-    last = place.shape[0] - 1
     while f > 0 and place[f - 1] == place[f]:
         f -= 1
     k = int(cell[f])
     mass = v[k + r]
     here = place[f]
-    while f <= last and place[f] == here:
+    while f <= N and place[f] == here:
         below[f] = xi[f] * mass - xi[f] * (1.0 - xi[f]) * slope[k]
         above[f] = max(mass - below[f], 0.0)
         rough[f] = True
@@ -177,7 +176,8 @@ settle = compiled(_settle)
 def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # type: ignore[no-untyped-def]
     """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
 
-    ``work`` (6, N + 1), ``rough`` and ``starts`` (N + 1,) are overwritten. Returns the mass that
+    ``work`` (6, N + 1), ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have EIGHT
+    more. Returns the mass that
     left below, above, and how many cells were limited.
     """
     r = len(ghosts)
@@ -197,10 +197,10 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # t
     for run in range(1, runs):
         f = starts[run]
         if place[f] == place[f - 1] and (rough[f] != rough[f - 1] or below[f] < below[f - 1]):
-            settle(f, v, slope, place, xi, cell, r, below, above, rough)
+            settle(f, N, v, slope, place, xi, cell, r, below, above, rough)
     if wall == PERIODIC and rough[0] != rough[N]:
-        settle(0, v, slope, place, xi, cell, r, below, above, rough)
-        settle(N, v, slope, place, xi, cell, r, below, above, rough)
+        settle(0, N, v, slope, place, xi, cell, r, below, above, rough)
+        settle(N, N, v, slope, place, xi, cell, r, below, above, rough)
     count = 0
     for f in range(N + (wall != PERIODIC)):
         count += rough[U(f)]
@@ -234,11 +234,11 @@ def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[n
     r = len(ghosts)
     masses, targets = rho.reshape(rho.size), result.reshape(result.size)
     places = feet.reshape(feet.size)
-    room = N + 2 * r + PADDING
+    room = N + 2 * r + EIGHT  # a power of 2 apart, lines would share few places in a cache
     lines, foot = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
     new = np.empty((ABREAST, room))
-    work, starts = np.empty((6, N + 1)), np.empty(N + 1, np.int64)
-    rough = np.empty(N + 1, np.bool_)
+    work, starts = np.zeros((6, N + 1 + EIGHT)), np.empty(N + 1, np.int64)
+    rough = np.empty(N + 1 + EIGHT, np.bool_)
     limited = 0
     for o in range(outer):
         for first in range(0, inner, ABREAST):
