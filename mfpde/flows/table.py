@@ -38,6 +38,8 @@ class FeatureTable:
 
     def integrate(self, measure: Array) -> Array:
         """Σ_k measure_k ψ_i(point_k), (n,)."""
+        if len(self.kept) == 1:
+            return measure @ self.kept[0]
         total = np.zeros(self.samples)
         for part, block in self.blocks():
             total += measure[part] @ block

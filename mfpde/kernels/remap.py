@@ -176,12 +176,12 @@ settle = compiled(_settle)
 def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # type: ignore[no-untyped-def]
     """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
 
-    ``work`` (6, N + 1), ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have EIGHT
-    more. Returns the mass that
+    The six arrays ``work``, ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have
+    EIGHT more. Returns the mass that
     left below, above, and how many cells were limited.
     """
     r = len(ghosts)
-    place, xi, cell, below, above, slope = work[0], work[1], work[2], work[3], work[4], work[5]
+    place, xi, cell, below, above, slope = work
     pad(v, N, r, ghosts, wall)
     half_slopes(v, N, r, wall, slope)
     find(feet, N, wall, place, xi, cell)
@@ -228,6 +228,34 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # t
 line_remap = compiled(_line_remap)
 
 
+def _columns(source, start, stride, N, width, lines, r):  # type: ignore[no-untyped-def]
+    """Copy ``width`` neighbouring columns of N numbers each to the rows ``lines``, from r on."""
+    if stride == 1:
+        lines[0, r : r + N] = source[start : start + N]
+        return
+    for k in range(N):
+        at = start + k * stride
+        for j in range(width):
+            lines[U(j), U(k + r)] = source[U(at + j)]
+
+
+columns = compiled(_columns)
+
+
+def _put_columns(lines, target, start, stride, N, width):  # type: ignore[no-untyped-def]
+    """Copy the rows back to columns."""
+    if stride == 1:
+        target[start : start + N] = lines[0, :N]
+        return
+    for k in range(N):
+        at = start + k * stride
+        for j in range(width):
+            target[U(at + j)] = lines[U(j), U(k)]
+
+
+put_columns = compiled(_put_columns)
+
+
 def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[no-untyped-def]
     """See ``remap``; ``parts`` and ``ghosts`` are the order's polynomials."""
     outer, N, inner = rho.shape
@@ -237,20 +265,17 @@ def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[n
     room = N + 2 * r + EIGHT  # a power of 2 apart, lines would share few places in a cache
     lines, foot = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
     new = np.empty((ABREAST, room))
-    work, starts = np.zeros((6, N + 1 + EIGHT)), np.empty(N + 1, np.int64)
-    rough = np.empty(N + 1 + EIGHT, np.bool_)
+    nothing = np.zeros(N + 1 + EIGHT)
+    place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy()
+    work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
+    starts, rough = np.empty(N + 1, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
     limited = 0
     for o in range(outer):
         for first in range(0, inner, ABREAST):
             width = min(ABREAST, inner - first)
-            for k in range(N):
-                at = (o * N + k) * inner + first
-                for j in range(width):
-                    lines[U(j), U(k + r)] = masses[U(at + j)]
-            for k in range(N + 1):
-                at = (o * (N + 1) + k) * inner + first
-                for j in range(width):
-                    foot[U(j), U(k)] = places[U(at + j)]
+            at = o * N * inner + first
+            columns(masses, at, inner, N, width, lines, r)
+            columns(places, at + o * inner, inner, N + 1, width, foot, 0)
             for j in range(width):
                 low, high, count = line_remap(
                     lines[j], N, foot[j], parts, ghosts, wall, work, rough, starts, new[j]
@@ -258,10 +283,7 @@ def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[n
                 out[0, o, first + j] = low
                 out[1, o, first + j] = high
                 limited += count
-            for k in range(N):
-                at = (o * N + k) * inner + first
-                for j in range(width):
-                    targets[U(at + j)] = new[U(j), U(k)]
+            put_columns(new, targets, at, inner, N, width)
     return limited
 
 

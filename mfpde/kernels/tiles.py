@@ -8,6 +8,8 @@ serves every axis of every dimension.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ COPIED, EXTENDED, MIRRORED = 0, 1, 2
 def axis_view(field: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """``field`` (C order) as (outer, N, inner) with N along ``axis``; a view."""
     N = field.shape[axis]
-    outer = int(np.prod(field.shape[:axis], dtype=int))
+    outer = math.prod(field.shape[:axis])
     return field.reshape(outer, N, field.size // (outer * N))
 
 

@@ -92,4 +92,5 @@ class Drive:
 
 def small(term: Array, total: Array) -> bool:
     """Whether a term no longer counts."""
-    return bool(np.abs(term).max() <= ROUND_OFF * np.abs(total).max())
+    largest = np.maximum.reduce
+    return bool(largest(np.abs(term)) <= ROUND_OFF * largest(np.abs(total)))

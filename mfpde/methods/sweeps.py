@@ -13,6 +13,7 @@ everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import partial
@@ -28,6 +29,7 @@ from mfpde.grids.axis import Axis
 from mfpde.grids.grid import tensor_points
 from mfpde.kernels.moments import moments
 from mfpde.kernels.remap import remap
+from mfpde.kernels.shift import shift
 from mfpde.kernels.stencils import remap_table
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
@@ -87,6 +89,7 @@ class Sweeps:
         a = self.axes[0].centres if problem.lifted else np.ones(1)
         width = self.axes[0].widths[0] if problem.lifted else 1.0
         self.a, self.rows = a, width * np.stack([np.ones_like(a), a, a**2])
+        self.cell = float(np.prod([axis.widths[0] for axis in self.axes]))
         self.volume = float(np.prod([axis.widths[0] for axis in self.axes_of_features]))
         assert isinstance(flow.interaction, LiftedFeatures | PlainFeatures)
         self.features = flow.interaction.table
@@ -152,7 +155,12 @@ class Sweeps:
 
     def shifted(self, start: Density, drift: Array, dt: float) -> Density:
         """a' = −drift(w) − μa − s sign(a)."""
+        if not np.isfinite(drift.sum()):  # the loop sees it and stops
+            return replace(start, values=np.full_like(start.values, np.nan))
         axis, mu, s = self.axes[0], float(self.drift.mu[0]), self.drift.s
+        if mu == s == 0 and self.flow.walls[self.names[0]] != "periodic":
+            cells = drift[None] * (dt / float(axis.widths[0]))
+            return self.moved(start, 0, partial(shift, shifts=cells, order=self.order))
         feet = (output_feet(axis.edges, drift, mu, s, dt) - axis.low) / axis.widths[0]
         return self.remapped(start, np.ascontiguousarray(feet)[None], 0)
 
@@ -211,20 +219,23 @@ class Sweeps:
 
     def remapped(self, start: Density, feet: Array, k: int) -> Density:
         """The density whose faces come from ``feet`` (outer, N + 1, inner), in cells."""
-        name = self.names[k]
-        if not np.isfinite(feet.sum()):  # the loop sees it and stops
+        if not np.isfinite(feet.sum()):  # as above
             return replace(start, values=np.full_like(start.values, np.nan))
+        return self.moved(start, k, partial(remap, feet=feet, table=self.table))
+
+    def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
+        """The density that a kernel makes of it along axis k."""
+        name = self.names[k]
         values = np.empty_like(start.values)
         view = axis_view(start.values, k)
         out = np.zeros((2, view.shape[0], view.shape[2]))
         wall = WALL[self.flow.walls[name]]
-        count = remap(view, feet, self.table, wall, axis_view(values, k), out)
-        cell = float(np.prod([axis.widths[0] for axis in self.axes]))
-        low, high = (cell * float(end.sum()) for end in out)
+        count = remap(view, wall=wall, result=axis_view(values, k), out=out)
+        low, high = (self.cell * float(end.sum()) for end in out)
         before, carried = start.escaped[name], start.carried
         if low + high > UNSEEN:
             V = axis_view(start.field.potential, k)
-            carried += cell * float(np.vdot(out[0], V[:, 0]) + np.vdot(out[1], V[:, -1]))
+            carried += self.cell * float(np.vdot(out[0], V[:, 0]) + np.vdot(out[1], V[:, -1]))
         return replace(
             start,
             values=values,
