@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
+from mfpde.kernels.sharing import shared
 
-BLOCK = 512  # columns at a time: their moments stay in the nearest cache
+BLOCK = 256  # columns at a time: their moments stay in the nearest cache
 U = np.uintp
+Array = NDArray[np.float64]
 
 
-def _moments(rho, rows):  # type: ignore[no-untyped-def]
-    """Moments (m, M) of rho (N, M) with the weights ``rows`` (m, N), one pass over rho."""
+def _moments_of(rho, rows, result, begin, end):  # type: ignore[no-untyped-def]
+    """Blocks ``begin`` to ``end`` of ``moments``; ``result`` is 0 before."""
     N, M = rho.shape
-    result = np.zeros((rows.shape[0], M))
-    for first in range(0, M, BLOCK):
+    for number in range(begin, end):
+        first = number * BLOCK
         width = min(BLOCK, M - first)
         for k in range(N):
             values = rho[k, first : first + width]
@@ -22,7 +25,15 @@ def _moments(rho, rows):  # type: ignore[no-untyped-def]
                 weight, sums = rows[m, k], result[m, first : first + width]
                 for j in range(width):
                     sums[U(j)] += weight * values[U(j)]
+    return 0
+
+
+moments_of = compiled(_moments_of)
+
+
+def moments(rho: Array, rows: Array) -> Array:
+    """Moments (m, M) of rho (N, M) with the weights ``rows`` (m, N), one pass over rho."""
+    M = rho.shape[1]
+    result = np.zeros((rows.shape[0], M))
+    shared(moments_of, (rho, rows, result), (M + BLOCK - 1) // BLOCK, rho.size)
     return result
-
-
-moments = compiled(_moments)

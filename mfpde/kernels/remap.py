@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
+from mfpde.kernels.sharing import shared
 from mfpde.kernels.stencils import extrapolation, remap_parts
 from mfpde.kernels.tiles import CLOSED, PERIODIC
 
@@ -29,6 +30,7 @@ ABREAST = 16
 EIGHT = 8  # feet at once: runs are made up to a multiple, and the next one overwrites the rest
 ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
 U = np.uintp
+Array = NDArray[np.float64]
 
 
 def _pad(v, N, r, ghosts, wall):  # type: ignore[no-untyped-def]
@@ -233,10 +235,12 @@ def _columns(source, start, stride, N, width, lines, r):  # type: ignore[no-unty
     if stride == 1:
         lines[0, r : r + N] = source[start : start + N]
         return
-    for k in range(N):
-        at = start + k * stride
+    for first in range(0, N, EIGHT):  # rows that a cache holds; what is written is contiguous
+        rows = min(EIGHT, N - first)
         for j in range(width):
-            lines[U(j), U(k + r)] = source[U(at + j)]
+            line, at = lines[j], start + first * stride + j
+            for k in range(rows):
+                line[U(r + first + k)] = source[U(at + k * stride)]
 
 
 columns = compiled(_columns)
@@ -256,52 +260,77 @@ def _put_columns(lines, target, start, stride, N, width):  # type: ignore[no-unt
 put_columns = compiled(_put_columns)
 
 
-def _remap_lines(rho, feet, parts, ghosts, wall, result, out):  # type: ignore[no-untyped-def]
-    """See ``remap``; ``parts`` and ``ghosts`` are the order's polynomials."""
-    outer, N, inner = rho.shape
+def _feet(nodes, weights, a, line, foot):  # type: ignore[no-untyped-def]
+    """Feet of one line: Σ_c weights[a, c] nodes[c, line]."""
+    for c in range(nodes.shape[0]):
+        weight, node = weights[a, c], nodes[c, line]
+        for f in range(node.shape[0]):
+            at = weight * node[U(f)]
+            foot[U(f)] = at if c == 0 else foot[U(f)] + at
+
+
+feet_of = compiled(_feet)
+
+
+def _remap_lines(rho, nodes, weights, parts, ghosts, wall, result, out, begin, end):  # type: ignore[no-untyped-def]
+    """Blocks ``begin`` to ``end`` of ``remap_along``; the order's ``parts`` and ``ghosts``."""
+    _, N, inner = rho.shape
     r = len(ghosts)
+    lines_of_node = nodes.shape[1]
     masses, targets = rho.reshape(rho.size), result.reshape(result.size)
-    places = feet.reshape(feet.size)
     room = N + 2 * r + EIGHT  # a power of 2 apart, lines would share few places in a cache
-    lines, foot = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
-    new = np.empty((ABREAST, room))
+    lines, new = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
     nothing = np.zeros(N + 1 + EIGHT)
-    place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy()
+    foot, place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy()
     work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
     starts, rough = np.empty(N + 1, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
+    per_slab = (inner + ABREAST - 1) // ABREAST
     limited = 0
-    for o in range(outer):
-        for first in range(0, inner, ABREAST):
-            width = min(ABREAST, inner - first)
-            at = o * N * inner + first
-            columns(masses, at, inner, N, width, lines, r)
-            columns(places, at + o * inner, inner, N + 1, width, foot, 0)
-            for j in range(width):
-                low, high, count = line_remap(
-                    lines[j], N, foot[j], parts, ghosts, wall, work, rough, starts, new[j]
-                )
-                out[0, o, first + j] = low
-                out[1, o, first + j] = high
-                limited += count
-            put_columns(new, targets, at, inner, N, width)
+    for number in range(begin, end):
+        o, first = number // per_slab, number % per_slab * ABREAST
+        width = min(ABREAST, inner - first)
+        at = o * N * inner + first
+        columns(masses, at, inner, N, width, lines, r)
+        for j in range(width):
+            line = o * inner + first + j
+            feet_of(nodes, weights, line // lines_of_node, line % lines_of_node, foot)
+            low, high, count = line_remap(
+                lines[j], N, foot, parts, ghosts, wall, work, rough, starts, new[j]
+            )
+            out[0, o, first + j] = low
+            out[1, o, first + j] = high
+            limited += count
+        put_columns(new, targets, at, inner, N, width)
     return limited
 
 
 remap_lines = compiled(_remap_lines)
 
 
-def remap(
-    rho: NDArray[np.float64],
-    feet: NDArray[np.float64],
-    table: NDArray[np.float64],
+def remap_along(
+    rho: Array,
+    nodes: Array,
+    weights: Array,
+    order: int,
     wall: int,
-    result: NDArray[np.float64],
-    out: NDArray[np.float64],
+    result: Array,
+    out: Array,
 ) -> int:
-    """Remap the lines of ``rho`` (outer, N, inner) to ``result``; ``feet`` (outer, N + 1, inner).
+    """Remap the lines of ``rho`` (A·outer, N, inner) to ``result``.
 
-    ``out`` (2, outer, inner) receives what left below and above, per unit area over the width of a
-    cell. Returns the number of limited cells.
+    Feet of line i in part a of the A are Σ_c ``weights``[a, c] ``nodes``[c, i], with weights
+    (A, C) and nodes (C, outer·inner, N + 1), in cells. ``out`` (2, A·outer, inner) receives what
+    left below and above, per unit area over the width of a cell. Returns the number of limited
+    cells.
     """
-    order = len(table)
-    return remap_lines(rho, feet, remap_parts(order), extrapolation(order), wall, result, out)
+    outer, _, inner = rho.shape
+    parts, ghosts = remap_parts(order), extrapolation(order)
+    blocks = outer * ((inner + ABREAST - 1) // ABREAST)
+    arguments = (rho, nodes, weights, parts, ghosts, wall, result, out)
+    return shared(remap_lines, arguments, blocks, rho.size)
+
+
+def remap(rho: Array, feet: Array, table: Array, wall: int, result: Array, out: Array) -> int:
+    """The same with ``feet`` (outer, N + 1, inner) of every line, and the order that of ``table``."""
+    lines = np.ascontiguousarray(feet.swapaxes(1, 2)).reshape(1, -1, feet.shape[1])
+    return remap_along(rho, lines, np.ones((1, 1)), len(table), wall, result, out)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.remap import ROUNDING, pad
+from mfpde.kernels.sharing import shared
 from mfpde.kernels.stencils import extrapolation, remap_parts
 from mfpde.kernels.tiles import CLOSED, OPEN
 
 W = 32  # lines side by side, whether or not there are as many
 U = np.uintp
+Array = NDArray[np.float64]
 
 
 def _weigh(shifts, lines, N, parts, whole, of_line):  # type: ignore[no-untyped-def]
@@ -125,59 +127,55 @@ def _divide_row(v, f, of_line, parts, rows):  # type: ignore[no-untyped-def]
 divide_row = compiled(_divide_row)
 
 
-def _shift_lines(rho, shifts, parts, ghosts, wall, result, out):  # type: ignore[no-untyped-def]
-    """See ``shift``; ``parts`` and ``ghosts`` are the order's polynomials."""
-    outer, N, inner = rho.shape
+def _shift_lines(rho, shifts, parts, ghosts, wall, result, out, begin, end):  # type: ignore[no-untyped-def]
+    """Blocks ``begin`` to ``end`` of ``shift``; the order's ``parts`` and ``ghosts``."""
+    _, N, inner = rho.shape
     r = len(ghosts)
     source, target = rho.reshape(rho.size), result.reshape(result.size)
     v, line = np.empty((N + 1 + 2 * r) * W), np.empty(4 * r + 2 * (2 * r + 1))
     whole, of_line, rows = np.empty(W, np.int64), np.empty((4 + 2 * r) * W), np.empty(4 * W)
+    per_slab = (inner + W - 1) // W
     limited = 0
-    for o in range(outer):
-        for first in range(0, inner, W):
-            lines = min(W, inner - first)
-            start = o * N * inner + first
-            weigh(shifts[o, first : first + lines], lines, N, parts, whole, of_line)
-            read(source, start, inner, lines, N, r, ghosts, whole, line, v)
-            limited += divide_row(v, 0, of_line, parts, rows)
+    for number in range(begin, end):
+        o, first = number // per_slab, number % per_slab * W
+        lines = min(W, inner - first)
+        start = o * N * inner + first
+        weigh(shifts[o, first : first + lines], lines, N, parts, whole, of_line)
+        read(source, start, inner, lines, N, r, ghosts, whole, line, v)
+        limited += divide_row(v, 0, of_line, parts, rows)
+        for j in range(lines):
+            below = rows[j]
+            for k in range(min(whole[j], N)):
+                below += source[start + k * inner + j]
+            out[0, o, first + j] = below
+        for k in range(N):
+            for j in range(W):
+                rows[U(j + 2 * W)] = rows[U(j + W)]
+            limited += divide_row(v, k + 1, of_line, parts, rows)
+            at = start + k * inner
             for j in range(lines):
-                below = rows[j]
-                for k in range(min(whole[j], N)):
-                    below += source[start + k * inner + j]
-                out[0, o, first + j] = below
-            for k in range(N):
-                for j in range(W):
-                    rows[U(j + 2 * W)] = rows[U(j + W)]
-                limited += divide_row(v, k + 1, of_line, parts, rows)
-                at = start + k * inner
-                for j in range(lines):
-                    target[U(at + j)] = rows[U(j + 2 * W)] + rows[U(j)]
-            for j in range(lines):
-                above = rows[W + j]
-                for k in range(max(N + whole[j] + 1, 0), N):
-                    above += source[start + k * inner + j]
-                out[1, o, first + j] = above
-                if wall == CLOSED:
-                    target[start + j] += out[0, o, first + j]
-                    target[start + (N - 1) * inner + j] += above
-                    out[0, o, first + j], out[1, o, first + j] = 0.0, 0.0
+                target[U(at + j)] = rows[U(j + 2 * W)] + rows[U(j)]
+        for j in range(lines):
+            above = rows[W + j]
+            for k in range(max(N + whole[j] + 1, 0), N):
+                above += source[start + k * inner + j]
+            out[1, o, first + j] = above
+            if wall == CLOSED:
+                target[start + j] += out[0, o, first + j]
+                target[start + (N - 1) * inner + j] += above
+                out[0, o, first + j], out[1, o, first + j] = 0.0, 0.0
     return limited
 
 
 shift_lines = compiled(_shift_lines)
 
 
-def shift(
-    rho: NDArray[np.float64],
-    shifts: NDArray[np.float64],
-    order: int,
-    wall: int,
-    result: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> int:
+def shift(rho: Array, shifts: Array, order: int, wall: int, result: Array, out: Array) -> int:
     """Remap ``rho`` (outer, N, inner) to ``result``: feet of face f at f + ``shifts`` of its line.
 
     ``shifts`` (outer, inner) are in cells. ``out`` (2, outer, inner) receives what left below and
     above. Walls are open or closed. Returns the number of limited cells.
     """
-    return shift_lines(rho, shifts, remap_parts(order), extrapolation(order), wall, result, out)
+    outer, _, inner = rho.shape
+    arguments = (rho, shifts, remap_parts(order), extrapolation(order), wall, result, out)
+    return shared(shift_lines, arguments, outer * ((inner + W - 1) // W), rho.size)

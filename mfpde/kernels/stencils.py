@@ -63,14 +63,13 @@ def remap_parts(order: int) -> tuple[tuple[Row, ...], tuple[Row, ...], Row, Row]
     basis = lagrange(order + 1)[reach]
     powers: list[list[Fraction]] = []  # of η in the factor of ρ_m in Q, m = 1, …, reach
     for m in range(reach + 1, order):
-        mass = [sum((basis[i][q] for i in range(m + 1, order + 1)), Fraction(0)) for q in range(order + 1)]
-        over = [sum(mass[1 : q + 2], Fraction(0)) for q in range(order - 1)]  # by ξ and by 1 − ξ
-        powers.append(
-            [
-                sum((over[q] * comb(q, i) * half ** (q - i) for q in range(i, order - 1)), Fraction(0))
-                for i in range(order - 1)
-            ]
-        )
+        mass = [sum(basis[i][q] for i in range(m + 1, order + 1)) for q in range(1, order + 1)]
+        over = [sum(mass[: q + 1], Fraction(0)) for q in range(order - 1)]  # by ξ and by 1 − ξ
+        row = [Fraction(0)] * (order - 1)
+        for q, c in enumerate(over):  # ξ^q = (η + ½)^q
+            for i in range(q + 1):
+                row[i] += c * comb(q, i) * half ** (q - i)
+        powers.append(row)
     even = tuple(tuple(float(c) for c in row[0::2]) for row in powers)
     odd = tuple(tuple(float(c) for c in row[1::2]) for row in powers)
     at_face = [[c * half**q for q, c in enumerate(row)] for row in powers]

@@ -74,18 +74,21 @@ class SmoothFlow:
 
     def feet(self, start: Array, multipliers: Array, dt: float) -> Array:
         """Feet (multipliers, outer, N + 1, inner) from ``start`` (N + 1,), all in cells."""
+        weights, nodes = self.interpolated(start, multipliers, dt)
+        return (weights @ nodes.reshape(len(nodes), -1)).reshape(-1, *self.v.shape)
+
+    def interpolated(self, start: Array, multipliers: Array, dt: float) -> tuple[Array, Array]:
+        """Feet as combinations: weights (multipliers, C) of nodes (C, outer, N + 1, inner)."""
         taus = dt * multipliers
         longest = float(np.abs(taus).max()) or 1.0
         count = node_count(longest * float(np.abs(np.diff(self.v, axis=1)).max()))
         if count < len(taus):
             x, weights = chebyshev(count)
-            traced = self.traced(start, longest * x).reshape(len(x), -1)
-            feet = barycentric(x, weights, taus / longest) @ traced
-            return feet.reshape(len(taus), *self.v.shape)
+            return barycentric(x, weights, taus / longest), self.traced(start, longest * x)
         order = np.argsort(np.abs(taus), kind="stable")
-        feet = np.empty((len(taus), *self.v.shape))
-        feet[order] = self.traced(start, taus[order])
-        return feet
+        weights = np.zeros((len(taus), len(taus)))
+        weights[order, np.arange(len(taus))] = 1.0
+        return weights, self.traced(start, taus[order])
 
     def traced(self, start: Array, taus: Array) -> Array:
         """Feet (taus, outer, N + 1, inner) at ``taus``, sorted by distance from 0."""

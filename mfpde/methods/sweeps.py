@@ -28,9 +28,8 @@ from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import tensor_points
 from mfpde.kernels.moments import moments
-from mfpde.kernels.remap import remap
+from mfpde.kernels.remap import remap_along
 from mfpde.kernels.shift import shift
-from mfpde.kernels.stencils import remap_table
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
 from mfpde.methods.diffusion import diffused
@@ -81,7 +80,6 @@ class Sweeps:
         problem = flow.problem
         assert isinstance(problem, Problem)
         self.flow, self.problem, self.order = flow, problem, order
-        self.table = remap_table(order)
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
         self.drift = drift_of(problem)
@@ -162,7 +160,7 @@ class Sweeps:
             cells = drift[None] * (dt / float(axis.widths[0]))
             return self.moved(start, 0, partial(shift, shifts=cells, order=self.order))
         feet = (output_feet(axis.edges, drift, mu, s, dt) - axis.low) / axis.widths[0]
-        return self.remapped(start, np.ascontiguousarray(feet)[None], 0)
+        return self.remapped(start, feet[None, None], np.ones((1, 1)), 0)
 
     def move_weight(self, start: Density, k: int, dt: float, slope: Array) -> Density:
         """w_k' = −a ∂_k g − μ_k w_k, the ridge in two halves around the flow of −a ∂_k g."""
@@ -172,10 +170,15 @@ class Sweeps:
         half = np.exp(0.5 * mu * dt)
         low, width = axis.low, axis.widths[0]
         field = self.along[k].field(slope, axis, self.flow.walls[self.names[k]], self.order)
-        feet = field.feet((axis.edges * half - low) / width, self.a, dt)
+        faces = (axis.edges * half - low) / width
+        if isinstance(field, SmoothFlow):
+            weights, nodes = field.interpolated(faces, self.a, dt)
+        else:
+            weights, nodes = np.ones((1, 1)), field.feet(faces, self.a, dt)
+            nodes = nodes.reshape(1, -1, *nodes.shape[2:])
         if mu != 0:
-            feet = ((feet * width + low) * half - low) / width
-        return self.remapped(start, feet.reshape(-1, *feet.shape[2:]), k)
+            nodes = ((nodes * width + low) * half - low) / width
+        return self.remapped(start, nodes, weights, k)
 
     def noise(self, k: int, dt: float) -> float:
         """Variance λ(1 − e^{−2μdt})/μ that coordinate k gathers in a time dt under its ridge."""
@@ -217,11 +220,14 @@ class Sweeps:
         masses = of_a.reshape(3, -1)
         return masses, self.features.integrate(masses[1])
 
-    def remapped(self, start: Density, feet: Array, k: int) -> Density:
-        """The density whose faces come from ``feet`` (outer, N + 1, inner), in cells."""
-        if not np.isfinite(feet.sum()):  # as above
+    def remapped(self, start: Density, nodes: Array, weights: Array, k: int) -> Density:
+        """The density whose faces come from feet Σ_c weights[:, c] nodes[c], in cells."""
+        if not np.isfinite(nodes.sum()):  # as above
             return replace(start, values=np.full_like(start.values, np.nan))
-        return self.moved(start, k, partial(remap, feet=feet, table=self.table))
+        faces = nodes.shape[2]
+        lines = np.ascontiguousarray(nodes.swapaxes(2, 3)).reshape(len(nodes), -1, faces)
+        feet = {"nodes": lines, "weights": weights}
+        return self.moved(start, k, partial(remap_along, **feet, order=self.order))
 
     def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
         """The density that a kernel makes of it along axis k."""
