@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from mfpde.problems.problem import Array, Features
 
 BLOCK = 2**22  # numbers in one block
 KEPT = 2**26  # numbers kept in memory; above this they are evaluated anew at every pass
+
+PAIRS = 2**20  # products in a kernel matrix that is put together
 
 
 class FeatureTable:
@@ -51,6 +53,13 @@ class FeatureTable:
         for part, block in self.blocks():
             result[part] = block @ slope
         return result
+
+    def kernel(self, measure: Array) -> Callable[[Array], Array] | Array:
+        """K_ij = Σ_k measure_k ψ_i ψ_j: its matrix if that is small, or what it makes of vectors."""
+        if len(self.kept) == 1 and self.kept[0].size * self.samples <= PAIRS:
+            block = self.kept[0]
+            return block.T @ (measure[:, None] * block)
+        return lambda slope: self.integrate(measure * self.combine(slope))
 
     def squares(self, weights: Array) -> Array:
         """Σ_i weights_i ψ_i(point_k)², (N,)."""

@@ -331,6 +331,6 @@ def remap_along(
 
 
 def remap(rho: Array, feet: Array, table: Array, wall: int, result: Array, out: Array) -> int:
-    """The same with ``feet`` (outer, N + 1, inner) of every line, and the order that of ``table``."""
+    """The same with ``feet`` (outer, N + 1, inner) of all lines, and the order of ``table``."""
     lines = np.ascontiguousarray(feet.swapaxes(1, 2)).reshape(1, -1, feet.shape[1])
     return remap_along(rho, lines, np.ones((1, 1)), len(table), wall, result, out)

@@ -14,13 +14,14 @@ from typing import Any
 
 from numba import config
 
+CORES: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 LARGE = 2**18  # numbers in a field; with fewer, starting threads takes longer than they save
 
 
 @cache
 def team() -> ThreadPoolExecutor:
     """Threads beside the one that asks."""
-    return ThreadPoolExecutor(config.NUMBA_NUM_THREADS - 1, thread_name_prefix="mfpde")
+    return ThreadPoolExecutor(CORES - 1, thread_name_prefix="mfpde")
 
 
 if hasattr(os, "register_at_fork"):
@@ -32,7 +33,7 @@ def shared(kernel: Callable[..., int], arguments: tuple[Any, ...], blocks: int, 
 
     The kernel is compiled, and leaves Python's lock alone while it runs.
     """
-    parts = min(config.NUMBA_NUM_THREADS, blocks) if size >= LARGE else 1
+    parts = min(CORES, blocks) if size >= LARGE else 1
     if parts == 1:
         return kernel(*arguments, 0, blocks)
     bounds = [blocks * part // parts for part in range(parts + 1)]

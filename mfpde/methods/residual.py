@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from mfpde.kernels.taylor import taylor
 from mfpde.problems.losses import BoundLoss, square
 from mfpde.problems.problem import Array
 
@@ -32,13 +33,13 @@ class Drive:
 
     Attributes:
         loss: gives s(f).
-        kernel: K, (n,) -> (n,).
+        kernel: K, (n,) -> (n,), or its matrix (n, n), symmetric.
         rate: an upper bound of the eigenvalues of K times the loss's curvature.
         decay: ridge strength on the moving coordinate.
     """
 
     loss: BoundLoss
-    kernel: Callable[[Array], Array]
+    kernel: Callable[[Array], Array] | Array
     rate: float
     decay: float = 0.0
 
@@ -58,7 +59,11 @@ class Drive:
 
     def series(self, h: float, f: Array, S: Array) -> tuple[Array, Array]:
         """(f, S) a time h later; the k-th terms are h^k/k! times the k-th derivatives."""
-        f_term, S_term, slope = f, S, self.loss.slope(f)
+        slope = self.loss.slope(f)
+        if isinstance(self.kernel, np.ndarray):
+            weights, decay = self.loss.weights, self.decay
+            return taylor(self.kernel, weights, decay, h, f, S, slope, TERMS, ROUND_OFF)
+        f_term, S_term = f, S
         f_sum, S_sum = f.copy(), S.copy()
         for k in range(1, TERMS):
             f_term, S_term = (
@@ -74,12 +79,13 @@ class Drive:
     def integrated(self, dt: float, f: Array) -> Array:
         """The same for any loss."""
         n = len(f)
+        kernel = self.kernel.__matmul__ if isinstance(self.kernel, np.ndarray) else self.kernel
 
         def rates(_: float, state: Array) -> Array:
             slope = self.loss.slope(state[:n])
             if not np.isfinite(slope).all():  # solve_ivp would look for a step for ever
                 raise FloatingPointError
-            f_rate = -self.kernel(slope) - self.decay * state[:n]
+            f_rate = -kernel(slope) - self.decay * state[:n]
             return np.concatenate([f_rate, slope - self.decay * state[n:]])
 
         start = np.concatenate([f, np.zeros(n)])

@@ -22,3 +22,14 @@ def suzuki(coordinates: Sequence[int]) -> list[tuple[int, float]]:
     """Strang steps of shares s, s, 1 − 4s, s, s."""
     shares = (SUZUKI, SUZUKI, 1.0 - 4.0 * SUZUKI, SUZUKI, SUZUKI)
     return [(k, share * part) for share in shares for k, part in strang(coordinates)]
+
+
+def merged(sequence: Sequence[tuple[int, float]], k: int) -> list[tuple[int, float]]:
+    """The same with neighbouring moves of coordinate k made in one: those of an exact flow."""
+    out: list[tuple[int, float]] = []
+    for j, share in sequence:
+        if out and j == k == out[-1][0]:
+            out[-1] = (k, out[-1][1] + share)
+        else:
+            out.append((j, share))
+    return out

@@ -136,7 +136,7 @@ class Sweeps:
         (m0, _, _), prediction = self.observed(start)
         drive = Drive(
             self.problem.loss,
-            kernel=lambda slope: self.features.integrate(m0 * self.features.combine(slope)),
+            kernel=self.features.kernel(m0),
             rate=float(m0 @ self.trace) * steepest_curvature(self.problem.loss, prediction),
             decay=mu,
         )
@@ -226,8 +226,8 @@ class Sweeps:
             return replace(start, values=np.full_like(start.values, np.nan))
         faces = nodes.shape[2]
         lines = np.ascontiguousarray(nodes.swapaxes(2, 3)).reshape(len(nodes), -1, faces)
-        feet = {"nodes": lines, "weights": weights}
-        return self.moved(start, k, partial(remap_along, **feet, order=self.order))
+        remap = partial(remap_along, nodes=lines, weights=weights, order=self.order)
+        return self.moved(start, k, remap)
 
     def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
         """The density that a kernel makes of it along axis k."""
@@ -271,10 +271,10 @@ class Along:
 
     def drive(self, loss: BoundLoss, masses: Array, prediction: Array) -> Drive:
         """The prediction's equation while this coordinate moves: K_ij = ∫a² ∂_kψ_i ∂_kψ_j dρ."""
-        table, second = self.at_centres, masses[2]
+        second = masses[2]
         return Drive(
             loss,
-            kernel=lambda slope: table.integrate(second * table.combine(slope)),
+            kernel=self.at_centres.kernel(second),
             rate=float(second @ self.trace) * steepest_curvature(loss, prediction),
         )
 
