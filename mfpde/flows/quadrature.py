@@ -20,11 +20,20 @@ QUADRATURES = (CENTRES, 5, 7, 9)
 
 
 def converted(
-    field: Array, k: int, wall: str, order: int, to_points: bool, limited: bool = True
+    field: Array,
+    k: int,
+    wall: str,
+    order: int,
+    to_points: bool,
+    limited: bool = True,
+    result: Array | None = None,
 ) -> tuple[Array, int]:
-    """``field`` along axis k from averages to points or back, and how many cells were limited."""
+    """``field`` along axis k from averages to points or back, and how many cells were limited.
+
+    It is written to ``result`` where there is one.
+    """
     weights = switch_weights(order)[0 if to_points else 1]
-    result = np.empty_like(field)
+    result = np.empty_like(field) if result is None else result
     count = switch(axis_view(field, k), weights, WALL[wall], limited, axis_view(result, k))
     return result, count
 

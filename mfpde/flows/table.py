@@ -55,7 +55,7 @@ class FeatureTable:
         return result
 
     def kernel(self, measure: Array) -> Callable[[Array], Array] | Array:
-        """K_ij = Σ_k measure_k ψ_i ψ_j: its matrix if that is small, or what it makes of vectors."""
+        """K_ij = Σ_k measure_k ψ_i ψ_j: its matrix if that is small, else a function."""
         if len(self.kept) == 1 and self.kept[0].size * self.samples <= PAIRS:
             block = self.kept[0]
             return block.T @ (measure[:, None] * block)

@@ -13,6 +13,7 @@ everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -39,6 +40,7 @@ from mfpde.problems.losses import BoundLoss
 from mfpde.problems.problem import Array, Problem
 
 ROUNDING = 1e-12  # of a strength read off a gradient
+UNHELD = 3  # references to an array: the list's, the loop's and the question's own
 UNSEEN = 1e-18  # mass too little to ask what energy it has
 
 
@@ -73,6 +75,21 @@ class Drift:
     s: float
 
 
+class Room:
+    """Arrays of one shape, lent again once nobody holds them: new pages cost as much as a sweep."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.arrays = shape, list[Array]()
+
+    def take(self) -> Array:
+        """An array that no one else refers to, views included; what it holds has no meaning."""
+        for array in self.arrays:
+            if sys.getrefcount(array) == UNHELD:
+                return array
+        self.arrays.append(np.empty(self.shape))
+        return self.arrays[-1]
+
+
 class Sweeps:
     """Moves of a flow's density along each of its coordinates."""
 
@@ -80,6 +97,7 @@ class Sweeps:
         problem = flow.problem
         assert isinstance(problem, Problem)
         self.flow, self.problem, self.order = flow, problem, order
+        self.room = Room(flow.grid.shape)
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
         self.drift = drift_of(problem)
@@ -205,7 +223,8 @@ class Sweeps:
         for j, (now, wanted) in enumerate(zip(density.pointwise, pointwise, strict=True)):
             if now != wanted:
                 wall = self.flow.walls[self.names[j]]
-                values, count = converted(values, j, wall, self.order, to_points=wanted)
+                result = self.room.take()
+                values, count = converted(values, j, wall, self.order, wanted, result=result)
                 limited["conversions"] += count
         return replace(density, values=values, pointwise=pointwise, limited=limited)
 
@@ -232,8 +251,7 @@ class Sweeps:
     def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
         """The density that a kernel makes of it along axis k."""
         name = self.names[k]
-        values = np.empty_like(start.values)
-        view = axis_view(start.values, k)
+        values, view = self.room.take(), axis_view(start.values, k)
         out = np.zeros((2, view.shape[0], view.shape[2]))
         wall = WALL[self.flow.walls[name]]
         count = remap(view, wall=wall, result=axis_view(values, k), out=out)

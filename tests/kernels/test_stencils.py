@@ -9,9 +9,11 @@ from kernels.lines import ORDERS
 from numpy.testing import assert_allclose
 
 from mfpde.kernels.stencils import (
+    extrapolation,
     heat_polynomials,
     interpolation_table,
     lagrange,
+    remap_parts,
     remap_table,
     slope_weights,
     switch_weights,
@@ -54,6 +56,32 @@ def test_remap_is_exact_for_polynomials(order):
 def test_a_whole_cell_holds_its_own_mass(order):
     whole = remap_table(order).sum(axis=2)
     assert_allclose(whole, np.eye(order), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_parts_are_the_table_of_the_middle_cell(order):
+    """ξρ_0 + ξ(1 − ξ)Q, and the densities at both faces: derivatives of the mass at 0 and 1."""
+    r, rho = order // 2, np.random.default_rng(order).normal(size=order)
+    even, odd, of_d, of_e = map(np.array, remap_parts(order))
+    d = rho[r + 1 :] - rho[r - 1 :: -1]
+    e = rho[r + 1 :] - 2 * rho[r] + rho[r - 1 :: -1]
+    powers = remap_table(order)[r].T @ rho  # of ξ¹, ξ², …
+    for xi in np.linspace(0, 1, 7):
+        t = (xi - 0.5) ** (2 * np.arange(r))
+        Q = d @ even @ t + (xi - 0.5) * (e @ odd @ t)
+        mass = xi ** np.arange(1, order + 1) @ powers
+        assert_allclose(xi * rho[r] + xi * (1 - xi) * Q, mass, rtol=0, atol=1e-13)
+    faces = [rho[r] + of_d @ d - of_e @ e, rho[r] - of_d @ d - of_e @ e]
+    assert_allclose(faces, [powers[0], np.arange(1, order + 1) @ powers], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_ghosts_lie_on_the_polynomial_of_the_wall(order):
+    cells, weights = np.arange(order) / order, np.array(extrapolation(order))
+    ghosts = -np.arange(1, order // 2 + 1) / order
+    assert weights.shape == (order // 2, order)
+    for k in range(order):
+        assert_allclose(weights @ cells**k, ghosts**k, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("degree", ORDERS)

@@ -44,6 +44,15 @@ def test_square_loss_against_the_matrix_exponential(dt, stiff, decay):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.8])
+@pytest.mark.parametrize("loss", [mf.square, mf.huber(0.4)], ids=["square", "huber"])
+def test_a_kernel_may_be_its_matrix(loss, decay):
+    for dt in (0.3, -0.3, 7.0):
+        by_matrix = Drive(loss(Y, WEIGHTS), K, np.trace(K), decay).over(dt, F)
+        expected = drive(loss, Y, 1.0, decay).over(dt, F)
+        assert_allclose(by_matrix, expected, rtol=0, atol=1e-14 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.8])
 @pytest.mark.parametrize("dt", [0.7, 10.0, -0.3])
 @pytest.mark.parametrize(
     ("loss", "targets"),

@@ -6,7 +6,8 @@ from scipy.linalg import expm
 
 import mfpde as mf
 from mfpde.errors import InvalidInput
-from mfpde.methods.sweeps import Density, Sweeps
+from mfpde.methods.splitting import merged, strang
+from mfpde.methods.sweeps import Density, Room, Sweeps
 
 X = np.linspace(-2, 2, 8)
 Y = np.sin(1.5 * X)
@@ -308,3 +309,39 @@ def test_a_tolerance_below_the_remaps_own_error_is_told():
     assert coarse.attrs["limited_tolerance"] > 0
     fine = mf.solve(problem, square(4, 96), mf.semi_lagrangian(9, tolerance=1e-4), times=[1.0])
     assert fine.attrs["limited_tolerance"] == 0
+
+
+def test_moves_that_meet_are_one():
+    """Of the exact coordinate alone; as many shares as before."""
+    two = [(k, share / 2) for k, share in strang(range(3))] * 2
+    once = merged(two, 0)
+    assert [k for k, _ in once] == [0, 1, 2, 1, 0, 1, 2, 1, 0]
+    assert once[4] == (0, 0.5)
+    for k in range(3):
+        assert sum(share for j, share in once if j == k) == 1.0
+    assert merged([(1, 0.5), (1, 0.5)], 0) == [(1, 0.5), (1, 0.5)]
+
+
+def test_two_half_steps_are_made_in_five_moves():
+    """To round-off of the remap's error as two steps, one after the other."""
+    problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.6))
+    flow = mf.WassersteinFlow(problem, square(5, 96), 9)
+    stepper = mf.semi_lagrangian(9, dt=0.2).begin(flow)
+    nothing = {"a": (0.0, 0.0), "w": (0.0, 0.0)}
+    start = Density(flow.start, [False, False], flow.field(flow.start), nothing)
+    two = stepper.split(stepper.split(start, 0.1), 0.1)
+    once = stepper.split(start, 0.2, 2)
+    np.testing.assert_allclose(once.values, two.values, rtol=0, atol=2e-7 * two.values.max())
+    assert once.pointwise == [False, False]
+
+
+def test_arrays_are_lent_again_once_nobody_holds_them():
+    room = Room((3, 2))
+    first, second = room.take(), room.take()
+    view = first[1:]
+    assert first is not second
+    numbers = {id(array) for array in room.arrays}
+    del first
+    assert id(room.take()) not in {id(view.base), id(second)}
+    del view
+    assert id(room.take()) in numbers
