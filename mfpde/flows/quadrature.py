@@ -33,7 +33,7 @@ def converted(
     It is written to ``result`` where there is one.
     """
     weights = switch_weights(order)[0 if to_points else 1]
-    result = np.empty_like(field) if result is None else result
+    result = np.empty(field.shape) if result is None else result
     count = switch(axis_view(field, k), weights, WALL[wall], limited, axis_view(result, k))
     return result, count
 

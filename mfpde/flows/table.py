@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from mfpde.problems.problem import Array, Features
 BLOCK = 2**22  # numbers in one block
 KEPT = 2**26  # numbers kept in memory; above this they are evaluated anew at every pass
 
-PAIRS = 2**20  # products in a kernel matrix that is put together
+PAIRS = 2**20  # products in a matrix that is soon put together
 
 
 class FeatureTable:
@@ -54,12 +54,17 @@ class FeatureTable:
             result[part] = block @ slope
         return result
 
-    def kernel(self, measure: Array) -> Callable[[Array], Array] | Array:
-        """K_ij = Σ_k measure_k ψ_i ψ_j: its matrix if that is small, else a function."""
-        if len(self.kept) == 1 and self.kept[0].size * self.samples <= PAIRS:
-            block = self.kept[0]
-            return block.T @ (measure[:, None] * block)
-        return lambda slope: self.integrate(measure * self.combine(slope))
+    @property
+    def pairs_easily(self) -> bool:
+        """Whether the matrix of :meth:`paired` is soon put together."""
+        return len(self.kept) == 1 and self.kept[0].size * self.samples <= PAIRS
+
+    def paired(self, measure: Array) -> Array:
+        """Σ_k measure_k ψ_i(point_k) ψ_j(point_k), (n, n)."""
+        total = np.zeros((self.samples, self.samples))
+        for part, block in self.blocks():
+            total += block.T @ (measure[part, None] * block)
+        return total
 
     def squares(self, weights: Array) -> Array:
         """Σ_i weights_i ψ_i(point_k)², (N,)."""

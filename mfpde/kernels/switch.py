@@ -124,6 +124,7 @@ def switch(field: Array, weights: Array, wall: int, limited: bool, result: Array
 
     No flux crosses an end that is not periodic. There are two weights or more.
     """
+    field = np.ascontiguousarray(field)
     outer, N, inner = field.shape
     most = min(inner, MOST, max(EIGHT, TILE // N // EIGHT * EIGHT))
     blocks = outer * ((inner + most - 1) // most)

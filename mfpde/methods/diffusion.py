@@ -34,7 +34,7 @@ def diffused(field: Array, k: int, wall: str, order: int, variance: float) -> tu
     period = field.shape[k] if wall == "periodic" else 2 * field.shape[k]
     small = variance < SAMPLED
     weights = matched(variance, (order + 1) // 2) if small else sampled(variance, period)
-    result = np.empty_like(field)
+    result = np.empty(field.shape)
     source, target = axis_view(field, k), axis_view(result, k)
     if weights.min() >= 0:
         convolve(source, weights, WALL[wall], target)

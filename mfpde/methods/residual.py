@@ -22,6 +22,7 @@ from mfpde.kernels.taylor import taylor
 from mfpde.problems.losses import BoundLoss, square
 from mfpde.problems.problem import Array
 
+Kernel = Callable[[Array], Array] | Array
 TERMS = 60
 LONGEST = 1.0  # rate·dt of one Taylor series: its terms fall from the start
 ROUND_OFF = 1e-17
@@ -39,7 +40,7 @@ class Drive:
     """
 
     loss: BoundLoss
-    kernel: Callable[[Array], Array] | Array
+    kernel: Kernel
     rate: float
     decay: float = 0.0
 

@@ -256,7 +256,7 @@ class SemiLagrangian:
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
         nothing = dict.fromkeys(self.flow.grid.coords, (0.0, 0.0))
-        start = Density(rho, [False] * rho.ndim, field, nothing)
+        start = Density(np.ascontiguousarray(rho), [False] * rho.ndim, field, nothing)
         if self.dt is not None:
             return self.finished(self.split(start, dt), 0.0)
         self.memory.first = self.memory.first or dt
@@ -275,7 +275,7 @@ class SemiLagrangian:
         coordinates = range(len(self.flow.grid.coords))
         one = suzuki(coordinates) if self.composed else strang(coordinates)
         sequence = [(k, share / parts) for k, share in one] * parts
-        if self.sweeps.first == 1 and self.sweeps.drift.s == 0:
+        if parts > 1 and self.sweeps.first == 1 and self.sweeps.drift.s == 0:
             sequence = merged(sequence, 0)
         corrections = CORRECTIONS if self.composed else 0
         for k, share in sequence:

@@ -34,9 +34,9 @@ from mfpde.kernels.shift import shift
 from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
 from mfpde.methods.diffusion import diffused
-from mfpde.methods.residual import Drive
+from mfpde.methods.residual import Drive, Kernel
 from mfpde.problems.kernel import KernelProblem
-from mfpde.problems.losses import BoundLoss
+from mfpde.problems.losses import BoundLoss, square
 from mfpde.problems.problem import Array, Problem
 
 ROUNDING = 1e-12  # of a strength read off a gradient
@@ -154,7 +154,7 @@ class Sweeps:
         (m0, _, _), prediction = self.observed(start)
         drive = Drive(
             self.problem.loss,
-            kernel=self.features.kernel(m0),
+            kernel=tangent(self.features, m0, self.problem.loss),
             rate=float(m0 @ self.trace) * steepest_curvature(self.problem.loss, prediction),
             decay=mu,
         )
@@ -292,7 +292,7 @@ class Along:
         second = masses[2]
         return Drive(
             loss,
-            kernel=self.at_centres.kernel(second),
+            kernel=tangent(self.at_centres, second, loss),
             rate=float(second @ self.trace) * steepest_curvature(loss, prediction),
         )
 
@@ -307,6 +307,13 @@ class Along:
             return self.kinks.flow(slope, axis.low, width)
         v = self.at_faces.combine(slope).reshape(self.shape) / -width
         return SmoothFlow(axis_view(v, self.k), WALL[wall], order)
+
+
+def tangent(table: FeatureTable, measure: Array, loss: BoundLoss) -> Kernel:
+    """K_ij = ∫ψ_i ψ_j: its matrix where it is small and a series takes it, else a function."""
+    if loss.loss is square and table.pairs_easily:
+        return table.paired(measure)
+    return lambda slope: table.integrate(measure * table.combine(slope))
 
 
 def slopes_along(problem: Problem, k: int, points: Array) -> Array:
