@@ -125,7 +125,8 @@ def semi_lagrangian(
 def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
     """Slopes at centres and faces along every coordinate of the features; feet and copies.
 
-    With |a| the feet of the output weight are put together from many parts.
+    With |a| the feet of the output weight are put together from many parts. Arrays of a step are
+    kept, to be lent again.
     """
     first = int(isinstance(problem, Problem) and problem.lifted)
     others, n = shape[first:], len(problem.y)
@@ -133,7 +134,7 @@ def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
     tables = points + sum(
         kept(points, n) + kept(points // N * (N + 1), n) + (3 * d + 1) * points for N in others
     )
-    parts = 13.0 if problem.penalty.needs_output_weight else 5.1
+    parts = 15.4 if problem.penalty.needs_output_weight else 7.5
     block = min(points * n, BLOCK)  # of slopes as they are evaluated: at first, or in every step
     anew = 0 if kept(points, n) else (d + 1) * block
     return Held(tables, max(parts * math.prod(shape) + anew, d * block))

@@ -32,7 +32,14 @@ from mfpde.kernels.moments import moments
 from mfpde.kernels.remap import remap_along
 from mfpde.kernels.shift import shift
 from mfpde.kernels.tiles import WALL, axis_view
-from mfpde.methods.characteristics import Kinks, PiecewiseFlow, SmoothFlow, kinks_along, output_feet
+from mfpde.methods.characteristics import (
+    Kinks,
+    PiecewiseFlow,
+    SmoothFlow,
+    grown,
+    kinks_along,
+    output_feet,
+)
 from mfpde.methods.diffusion import diffused
 from mfpde.methods.residual import Drive, Kernel
 from mfpde.problems.kernel import KernelProblem
@@ -177,7 +184,15 @@ class Sweeps:
         if mu == s == 0 and self.flow.walls[self.names[0]] != "periodic":
             cells = drift[None] * (dt / float(axis.widths[0]))
             return self.moved(start, 0, partial(shift, shifts=cells, order=self.order))
-        feet = (output_feet(axis.edges, drift, mu, s, dt) - axis.low) / axis.widths[0]
+        low, width = axis.low, float(axis.widths[0])
+        if s == 0:  # feet are sums of what a face and what a line adds
+            faces, offsets = (
+                grown(axis.edges, np.zeros(1), mu, dt) - low,
+                grown(np.zeros(1), drift, mu, dt),
+            )
+            feet = np.add.outer(offsets / width, faces / width).T
+        else:
+            feet = (output_feet(axis.edges, drift, mu, s, dt) - low) / width
         return self.remapped(start, feet[None, None], np.ones((1, 1)), 0)
 
     def move_weight(self, start: Density, k: int, dt: float, slope: Array) -> Density:
