@@ -35,7 +35,7 @@ CLAIM = Claim(
         "dt. SGD is off by √(dt/b), but for drawing without replacement: with "
         "b = 1 it is farther from the mean field than 400 neurons are at every dt down to 0.01. "
         "Descent stops descending well before 2/L of the start: at dt = 0.8 = 0.25 · 2/L the risk "
-        "rises, since L grows on the way; past 2/L it blows up."
+        "rises, since L grows on the way; far past 2/L it blows up."
     ),
 )
 
@@ -149,6 +149,7 @@ def with_noise(
 
 def curvature(problem: mf.Problem, u: Array) -> float:
     """The largest eigenvalue of K = Σ_j p_j ∇Φ(u_j)·∇Φ(u_j) with the samples' weights."""
+    assert problem.dphi is not None, "tanh has a slope"
     a, v = u[:, 0], u[:, 1:]
     phi, slope = problem.phi(v), a[:, None] * problem.dphi(v)[..., 0]
     tangent = (phi.T @ phi + slope.T @ slope) / len(u)

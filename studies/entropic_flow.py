@@ -124,7 +124,7 @@ def descent_of(entropy: float, config: Config, times: Array) -> dict[str, Array]
     ridge = config.ridge / 2 * (run.w**2 + run.b**2).values
     below, above, rate = (np.empty(len(times)) for _ in range(3))
     for k in range(len(times)):
-        potential = mf.potential(problem, run.isel(time=k)).values
+        potential = np.asarray(mf.potential(problem, run.isel(time=k)))
         rho = run.rho.values[k]
         below[k] = entropy * kl(rho, star, cell)
         above[k] = entropy * kl(rho, gibbs(potential, entropy, cell), cell)

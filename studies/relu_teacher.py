@@ -244,12 +244,12 @@ def table(rows: list[tuple], paths: dict[int, tuple]) -> xr.Dataset:
     data = xr.Dataset({k: ("student", v, {"long_name": text}) for k, (v, text) in about.items()})
     data["ray_mass"] = ("student", "neuron"), ray, {"long_name": "mass on the teacher's ray"}
     data["line_mass"] = ("student", "neuron"), line, {"long_name": "mass on the teacher's line"}
-    for m, (times, moving, sign, risk) in paths.items():
-        t, j = f"time_{m}", f"particle_{m}"
+    for width, (times, moving, sign, falling) in paths.items():
+        t, j = f"time_{width}", f"particle_{width}"
         data[t] = t, times, {"long_name": "PDE time"}
-        data[f"path_{m}"] = (t, j, "input"), moving, {"long_name": "|a| w"}
-        data[f"sign_{m}"] = j, sign, {"long_name": "sign of a"}
-        data[f"risk_{m}"] = t, risk, {"long_name": "risk"}
+        data[f"path_{width}"] = (t, j, "input"), moving, {"long_name": "|a| w"}
+        data[f"sign_{width}"] = j, sign, {"long_name": "sign of a"}
+        data[f"risk_{width}"] = t, falling, {"long_name": "risk"}
     return data
 
 
@@ -309,7 +309,7 @@ def of(data: xr.Dataset, width: int, name: str = "figure") -> xr.Dataset:
 
 def wrong(mass: xr.DataArray) -> xr.DataArray:
     """The largest error of a teacher neuron's mass, by student."""
-    return np.abs(mass - MASS).max("neuron")
+    return abs(mass - MASS).max("neuron")
 
 
 def checks(data: xr.Dataset) -> list[Check]:
