@@ -85,8 +85,8 @@ class Config:
     batch: int = 100
     dt_relu: float = 0.2
     dt_sigmoid: float = 1.0
-    sample: int = 6000
-    iterations: int = 300
+    sample: int = 8000
+    iterations: int = 500
     test: int = 2000
 
     @classmethod
@@ -341,7 +341,7 @@ def excess(data: xr.Dataset) -> Figure:
             xlabel="particles m",
             ylabel="excess loss, over that of f = 0",
         )
-    figure.axes[0].legend(fontsize=8)
+    figure.axes[0].legend(fontsize=8, loc="lower left")
     return figure
 
 
