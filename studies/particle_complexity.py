@@ -28,7 +28,10 @@ CLAIM = Claim(
     "or teacher neurons, up to 1.8 m₀; with fixed positions the loss falls slowly.",
     reference="Chizat & Bach 2018, Figure 3 (arXiv 1805.09545)",
     standing="observation",
-    verdict="(to come)",
+    verdict="It holds. Medians fall below 1e-4 between m₀ and 1.8 m₀ in all three panels (spikes at "
+    "m = 9 = 1.8 m₀, solved in 4 of 6 runs there and in all from 11 on; ReLU and sigmoid at "
+    "m = 25), and stay above 0.01 below m₀, close to the authors' own numbers. At 2 m₀ fixed "
+    "positions are more than 10⁴ times worse",
 )
 
 PANELS = ("deconvolution", "ReLU", "sigmoid")

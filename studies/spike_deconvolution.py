@@ -74,7 +74,7 @@ class Config:
             too_few=(1,),
             enough=(6,),
             dt=1e-4,
-            steps=8000,
+            steps=6000,
             records=16,
             cells=(41, 36),
             density_dt=0.01,
