@@ -100,7 +100,7 @@ def budget(
     if tolerance is not None and not 0 < number(tolerance) < math.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap above 0", "e.g. 0.01")
     times = compare(run, everyone, only=("prediction_gap",)).time.values
-    widths = np.array(sorted({flow.sizes["particle"] for flow in everyone}))
+    widths = np.array(sorted({_width(flow) for flow in everyone}))
     d = [_differences(run, everyone, m, times) for m in widths]
     found = {
         "gap": np.stack([replicas.size_band(each) for each in d], axis=-1),
@@ -150,9 +150,14 @@ def _replicas(flows: object) -> list[xr.Dataset]:
     return [flow for group in groups for flow in group]
 
 
+def _width(flow: xr.Dataset) -> int:
+    """The number of neurons that made a flow's predictions, kept or not."""
+    return int(flow.attrs.get("particles", flow.sizes["particle"]))
+
+
 def _differences(run: xr.Dataset, flows: Sequence[xr.Dataset], m: int, times: Array) -> Array:
     """√p (f_m − f) of the flows of m neurons, (T, R, n)."""
-    predicted = [_held(flow, times) for flow in flows if flow.sizes["particle"] == m]
+    predicted = [_held(flow, times) for flow in flows if _width(flow) == m]
     if len(predicted) < FEWEST:
         raise InvalidInput(
             f"there are {len(predicted)} replicas of {m} neurons",

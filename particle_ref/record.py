@@ -131,6 +131,7 @@ def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> Blank
             "problem": named(problem),
             "penalty": named(problem.penalty),
             "method": repr(method),
+            "particles": N,
             "entropy": float(problem.entropy),
             "energy_excludes_entropy": 1,
             **{f"geometry_{c}": kind for c, kind in zip(space.coords, space.kinds, strict=True)},

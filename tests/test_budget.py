@@ -263,6 +263,21 @@ def test_where_width_does_not_help_no_number_is_named(run, flows):
     assert "sampling hardly falls" in found.sentence
 
 
+def test_flows_may_have_left_their_particles_out(run):
+    """Their widths are still known."""
+    method, seeds = pr.GradientFlow(rtol=1e-6), range(4)
+    found = [
+        mf.budget(
+            run,
+            {m: pr.replicas(PROBLEM, m, method, TIMES, seeds, keep=keep) for m in (10, 40)},
+        )
+        for keep in ("flow", "prediction")
+    ]
+    assert found[1].dataset.width.values.tolist() == [10, 40]
+    for name in ("gap", "sampling", "slope"):
+        np.testing.assert_array_equal(found[0].dataset[name], found[1].dataset[name])
+
+
 def test_what_makes_no_budget_is_refused(run, flows):
     with pytest.raises(mf.InvalidInput, match="2 replicas of 40"):
         mf.budget(run, flows[40][:2])
