@@ -249,11 +249,11 @@ def test_ctrl_c_in_a_script_leaves_what_goes_on(tmp_path, after, monkeypatch):
     whole = density(SMALL_STEPS)(None)
     left, field = [after], WassersteinFlow.field
 
-    def interrupted(flow, rho):
+    def interrupted(flow, *seen):
         left[0] -= 1
         if left[0] == 0:
             signal.raise_signal(signal.SIGINT)
-        return field(flow, rho)
+        return field(flow, *seen)
 
     with failing():
         monkeypatch.setattr(WassersteinFlow, "field", interrupted)
