@@ -38,7 +38,7 @@ from mfpde.problems.activations import (
     softplus,
     tanh,
 )
-from mfpde.problems.geometry import Geometry, circle, half_line, interval, line
+from mfpde.problems.geometry import Geometry, circle, half_line, interval, line, sphere
 from mfpde.problems.kernel import KernelProblem, kernel_problem
 from mfpde.problems.laws import Law, gaussian, mixture, point, product, shell, uniform_box
 from mfpde.problems.losses import BoundLoss, Loss, huber, logistic, square
@@ -116,6 +116,7 @@ __all__ = [
     "sigmoid",
     "softplus",
     "solve",
+    "sphere",
     "spikes",
     "square",
     "store",

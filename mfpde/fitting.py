@@ -8,6 +8,7 @@ import numpy as np
 
 from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
+from mfpde.flows.agreement import refuse_spheres
 from mfpde.grids.axis import checked_cells
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import TAIL, grid_on, holding_box
@@ -46,6 +47,7 @@ def fit_grid(
     """
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
+    refuse_spheres(problem)
     if not 0 <= number(horizon) < np.inf:
         raise InvalidInput(f"horizon = {shown(horizon)}", "a finite time, 0 or later")
     counts = cells_by_coordinate(problem, cells)

@@ -27,7 +27,7 @@ from particle_ref.arguments import check_problem, number, numbers
 from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.history import instants, series
-from particle_ref.methods.characteristics import refuse_walls
+from particle_ref.methods.characteristics import check_followed
 from particle_ref.potential import hessian
 from particle_ref.problem import Array, FeatureProblem, KernelProblem, Problem
 from particle_ref.runge_kutta import FINEST_TOLERANCE, integrate
@@ -124,7 +124,7 @@ class Smooth:
         if curvature is None:
             raise _no_limit(problem, "its loss has no curvature")
         self.space = Space(problem.coords, problem.domain)
-        refuse_walls(self.space)
+        check_followed(self.space)
         self.lifted, self.loss, self.penalty = problem.lifted, problem.loss, problem.penalty
         self.phi, self.dphi, self.d2phi, self.curvature = problem.phi, dphi, d2phi, curvature
         self.samples = len(problem.y)

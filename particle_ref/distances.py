@@ -19,7 +19,8 @@ def wasserstein_distance(points1: ArrayLike, points2: ArrayLike) -> float:
     """W_2 of two equal-sized clouds with uniform weights, by exact optimal transport.
 
     min over pairings π of (1/N Σ_j |u_j − v_π(j)|²)^{1/2}, by the network simplex of POT in memory
-    O(N²) and about O(N³) time (N = 2000: a second). Distances are Euclidean in every coordinate.
+    O(N²) and about O(N³) time (N = 2000: a second). Distances are Euclidean in every coordinate: on
+    a sphere chords.
 
     Args:
         points1: (N, D).

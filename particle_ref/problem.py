@@ -17,11 +17,11 @@ Map = Callable[[Array], Array]
 
 
 class Geometry(Protocol):
-    """The range of one coordinate."""
+    """The range of one coordinate, or of several on one sphere."""
 
     @property
     def kind(self) -> str:
-        """``"line"``, ``"circle"``, ``"half_line"`` or ``"interval"``."""
+        """``"line"``, ``"circle"``, ``"half_line"``, ``"interval"`` or ``"sphere"``."""
 
     @property
     def low(self) -> float:
@@ -29,7 +29,11 @@ class Geometry(Protocol):
 
     @property
     def high(self) -> float:
-        """The upper end; the length of a circle, +inf where there is none."""
+        """The upper end; a circle's length, a sphere's radius, +inf where there is none."""
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """The coordinates on one sphere, asked of spheres alone."""
 
 
 class Law(Protocol):

@@ -136,6 +136,7 @@ def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> Blank
             "energy_excludes_entropy": 1,
             **{f"geometry_{c}": kind for c, kind in zip(space.coords, space.kinds, strict=True)},
             **{f"length_{space.coords[k]}": length for k, length in space.length.items()},
+            **{f"radius_{space.coords[k]}": radius for w, radius in space.spheres for k in w},
         },
     )
 
@@ -190,7 +191,10 @@ def identity(
     return {
         "problem": named(problem),
         "coords": space.coords,
-        "domain": [*space.kinds, *map(str, [*space.low, *space.high, *space.length.values()])],
+        "domain": [
+            *space.kinds,
+            *map(str, [*space.low, *space.high, *space.length.values(), *space.spheres]),
+        ],
         "x": np.asarray(problem.x, dtype=float),
         "y": np.asarray(problem.y, dtype=float),
         "weights": np.asarray(problem.weights, dtype=float),

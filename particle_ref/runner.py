@@ -43,7 +43,8 @@ def run(
 
     Args:
         problem: any object with the attributes of :mod:`particle_ref.problem`.
-        cloud: particles in the problem's coordinates; angles on circles may be any.
+        cloud: particles in the problem's coordinates; angles on circles may be any, and so may
+            lengths of vectors on spheres.
         method: ``GradientFlow(...)``, ``Descent(dt)``, ``Stochastic(dt, batch, seed)``,
             ``Conic(...)`` or ``Characteristics(...)``; where λ > 0 ``Langevin(dt, seed)``.
         times: (T,) strictly increasing PDE times ≥ 0.

@@ -1,9 +1,12 @@
-"""Where particles live: lines, circles, half lines and intervals, one for each coordinate.
+"""Where particles live: lines, circles, half lines and intervals, one for each coordinate, and
+spheres, each of several coordinates.
 
 On a circle positions are kept in [0, length). Walls (the ends of intervals and half lines) are
 closed: a particle driven against one stays there, which is the limit of mass piling up at a
 no-flux wall; noise is reflected there instead. A cloud that starts outside the walls is refused,
-never moved inside.
+never moved inside. On a sphere |w| = R particles move by the tangent part of their velocity, in the
+metric of the space around it, and a step is brought back along the ray from 0: a retraction of
+order 2 (Absil, Mahony & Sepulchre 2008, §4.1 and §5.5).
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import numpy as np
 from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Geometry
 
-KINDS = ("line", "circle", "half_line", "interval")
+KINDS = ("line", "circle", "half_line", "interval", "sphere")
 
 
 class Space:
     """The product of the coordinates' ranges, in the problem's order.
+
+    ``spheres`` has the columns and the radius of each.
 
     Raises InvalidInput for a kind of range it does not know.
     """
@@ -35,14 +40,22 @@ class Space:
             (domain[c].low, domain[c].high) if c in domain else (-np.inf, np.inf) for c in coords
         ]
         low, high = np.array(ends, dtype=float).T
-        circle = np.array([kind == "circle" for kind in self.kinds])
+        circle, sphere = (
+            np.array([k == kind for k in self.kinds]) for kind in ("circle", "sphere")
+        )
         self.length = {int(k): float(high[k]) for k in np.flatnonzero(circle)}  # of the circles
-        self.low = np.where(circle, -np.inf, low)  # a circle has no walls
-        self.high = np.where(circle, np.inf, high)
+        radii = {tuple(domain[coords[int(k)]].group): high[k] for k in np.flatnonzero(sphere)}
+        self.spheres = [([self.coords.index(c) for c in g], float(r)) for g, r in radii.items()]
+        self.low = np.where(circle | sphere, -np.inf, low)  # neither has walls
+        self.high = np.where(circle | sphere, np.inf, high)
         self.has_walls = bool(np.isfinite([self.low, self.high]).any())
 
     def wrap(self, position: Array) -> Array:
-        """The same points (N, D) with every circle's coordinate in [0, length)."""
+        """The points of the space that (N, D) stand for.
+
+        On circles they are those in [0, length), on spheres those on the same ray from 0.
+        """
+        position = self.retract(position)
         if not self.length:
             return position
         wrapped = position.copy()
@@ -50,6 +63,25 @@ class Space:
             angle = np.mod(position[:, k], length)
             wrapped[:, k] = np.where(angle < length, angle, 0.0)  # mod(-1e-20, 1) is 1.0
         return wrapped
+
+    def retract(self, position: Array) -> Array:
+        """The points (N, D) with every sphere's coordinates stretched to its radius."""
+        if not self.spheres:
+            return position
+        on = position.copy()
+        for w, radius in self.spheres:
+            on[:, w] *= radius / np.linalg.norm(position[:, w], axis=1, keepdims=True)
+        return on
+
+    def tangent(self, position: Array, vector: Array) -> Array:
+        """The part of vectors (N, D) at points (N, D) of the space that is tangent to spheres."""
+        if not self.spheres:
+            return vector
+        tangent = vector.copy()
+        for w, radius in self.spheres:
+            normal = position[:, w] / radius
+            tangent[:, w] -= (normal * vector[:, w]).sum(axis=1, keepdims=True) * normal
+        return tangent
 
     def project(self, position: Array) -> Array:
         """The nearest points (N, D) within the walls."""
@@ -80,7 +112,8 @@ class Space:
     def admit(self, position: Array) -> Array:
         """The points (N, D) of a start, wrapped.
 
-        Raises InvalidInput when they have another dimension or lie outside the walls.
+        Raises InvalidInput when they have another dimension, lie outside the walls, or are 0 where
+        a sphere is.
         """
         dimension = len(self.coords)
         if position.shape[1] != dimension:
@@ -98,4 +131,13 @@ class Space:
                 f"as do {int(outside.any(axis=1).sum()) - 1} others",
                 "start inside, or give the coordinate another range in the problem's domain",
             )
+        for w, radius in self.spheres:
+            centred = ~position[:, w].any(axis=1)
+            if centred.any():
+                raise InvalidInput(
+                    f"particle {centred.argmax()} starts at {', '.join(self.coords[k] for k in w)} "
+                    "= 0",
+                    f"they live on a sphere of radius {radius:g}, and 0 has no direction",
+                    "a law without mass at 0, such as mf.gaussian()",
+                )
         return self.wrap(position)

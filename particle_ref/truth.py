@@ -22,7 +22,7 @@ from particle_ref.cloud import Cloud
 from particle_ref.errors import InvalidInput, NumericalStop
 from particle_ref.force import Force
 from particle_ref.history import History, predicted
-from particle_ref.methods.characteristics import refuse_walls
+from particle_ref.methods.characteristics import check_followed
 from particle_ref.potential import Potential
 from particle_ref.problem import Array, Problem
 from particle_ref.quadrature import Nodes, Rule, rules, wrapped_log_density
@@ -77,7 +77,7 @@ class Truth:
         self.problem, self.horizon, self.tolerance = problem, float(horizon), float(tolerance)
         self._potential = Potential(problem)
         self._space = Space(problem.coords, problem.domain)
-        refuse_walls(self._space)
+        check_followed(self._space)
         self._force = Force(problem)
         self._step_tolerance = max(FINEST_TOLERANCE, tolerance / 100)
         with np.errstate(over="ignore", invalid="ignore"):  # every step is looked at

@@ -10,6 +10,7 @@ import xarray as xr
 
 from mfpde.arguments import numbers, shown
 from mfpde.errors import InvalidInput
+from mfpde.flows.agreement import refuse_spheres
 from mfpde.grids import Axis, Grid
 from mfpde.measures import coordinates
 from mfpde.measures.belonging import check_solved
@@ -83,6 +84,7 @@ def certificate(
     Sources: Chizat & Bach, arXiv:1805.09545, Proposition 3.1; Nitanda, Wu & Suzuki,
     arXiv:2201.10469, for λ > 0.
     """
+    refuse_spheres(problem)
     check_solved(problem, run)
     check_dataset(run, ["energy"])
     neurons = chosen(problem, run, over)

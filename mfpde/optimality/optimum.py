@@ -11,7 +11,7 @@ import xarray as xr
 
 from mfpde.arguments import check_kind, number, shown
 from mfpde.errors import InvalidInput, NotAvailable
-from mfpde.flows.agreement import resolved_walls
+from mfpde.flows.agreement import refuse_spheres, resolved_walls
 from mfpde.flows.quadrature import CENTRES
 from mfpde.grids.grid import Grid
 from mfpde.optimality import entropic, exchange
@@ -81,6 +81,7 @@ def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float =
             "duals and bounds are made of features and a loss",
             "a problem of mf.two_layer or mf.Problem",
         )
+    refuse_spheres(problem)
     if not (isinstance(grid, str) and grid == "sphere"):
         check_kind("grid", grid, Grid, 'mf.Grid(a=mf.uniform(-6, 6, 128), …), or "sphere"')
     if not 0 < number(tolerance) < np.inf:

@@ -1,4 +1,4 @@
-"""Geometry: the space in which one coordinate of a neuron lives."""
+"""Geometry: the space in which a coordinate of a neuron lives, alone or with others."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.arguments import number
 from mfpde.errors import InvalidInput
 
-Kind = Literal["line", "circle", "half_line", "interval"]
+Kind = Literal["line", "circle", "half_line", "interval", "sphere"]
 
 
 @dataclass(frozen=True, repr=False)
 class Geometry:
-    """One coordinate's space: a line, a circle, a half line or an interval.
+    """One coordinate's space: a line, a circle, a half line or an interval; or several's: a sphere.
 
     Raises InvalidInput unless the ends suit the kind.
     """
 
     kind: Kind
     low: float  # lower end, in units of the coordinate; 0 on a circle; -inf where unbounded
-    high: float  # upper end; the circumference on a circle; +inf where unbounded
+    high: float  # upper end; the circumference on a circle, a sphere's radius; +inf where unbounded
+    group: tuple[str, ...] = ()  # the coordinates on one sphere, once a problem has named them
 
     def __post_init__(self) -> None:
         low, high = number(self.low), number(self.high)
@@ -32,12 +33,14 @@ class Geometry:
             "circle": low == 0 < high < np.inf,
             "half_line": low == 0 and high == np.inf,
             "interval": -np.inf < low < high < np.inf,
+            "sphere": -low == high and 0 < high < np.inf,
         }
         if not isinstance(self.kind, str) or not suits.get(self.kind, False):
             raise InvalidInput(
                 f"no {self.kind} runs from {low} to {high}",
-                "a circle needs a finite length > 0, an interval finite ends lo < hi",
-                "use line(), circle(length), half_line() or interval(lo, hi)",
+                "a circle needs a finite length > 0, an interval finite ends lo < hi, a sphere a "
+                "finite radius > 0",
+                "use line(), circle(length), half_line(), interval(lo, hi) or sphere(radius)",
             )
 
     def wrap(self, x: ArrayLike) -> NDArray[np.float64]:
@@ -49,14 +52,18 @@ class Geometry:
         return np.where(wrapped < self.high, wrapped, 0.0)  # mod(-1e-20, 1) rounds to 1
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
-        """Which x (...) are points of the space, ends included; on a circle every finite number."""
+        """Which x (...) are points of the space, ends included; on a circle every finite number.
+
+        Of a sphere, which may be one coordinate of a point.
+        """
         x = np.asarray(x, dtype=float)
         if self.kind == "circle":
             return np.isfinite(x)
         return np.isfinite(x) & (self.low <= x) & (x <= self.high)
 
     def __repr__(self) -> str:
-        ends = {"circle": f"{self.high!r}", "interval": f"{self.low!r}, {self.high!r}"}
+        ends = dict.fromkeys(("circle", "sphere"), f"{self.high!r}")
+        ends["interval"] = f"{self.low!r}, {self.high!r}"
         return f"{self.kind}({ends.get(self.kind, '')})"
 
 
@@ -78,3 +85,15 @@ def half_line() -> Geometry:
 def interval(lo: float, hi: float) -> Geometry:
     """The numbers from ``lo`` to ``hi``, both finite and included."""
     return Geometry("interval", number(lo), number(hi))
+
+
+def sphere(radius: float = 1.0) -> Geometry:
+    """The vectors of length ``radius`` > 0 of two or more coordinates, named together.
+
+    ``domain={("w1", "w2"): mf.sphere()}`` keeps |w| = 1. Particles alone move there, by the part of
+    −∇V that is tangent to the sphere, in the metric of the space around it, and distances are
+    chords. The initial law is projected along rays from 0: a gaussian of mean 0 and equal standard
+    deviations becomes the uniform law. Grids, optima and certificates refuse: with two coordinates
+    they take an angle on ``mf.circle(2 * np.pi)``.
+    """
+    return Geometry("sphere", -number(radius), number(radius))

@@ -19,6 +19,7 @@ from mfpde.problems.penalties import Penalty, no_penalty
 from mfpde.problems.problem import (
     A_LAW,
     Array,
+    Domain,
     Features,
     check_penalty,
     checked_coords,
@@ -75,7 +76,7 @@ def kernel_problem(
     penalty: Penalty | None = None,
     entropy: float = 0.0,
     initial: Law | None = None,
-    domain: Mapping[str, Geometry] | None = None,
+    domain: Domain | None = None,
 ) -> KernelProblem:
     """A problem whose risk is ½∬Kρρ − ∫Fρ + const.
 

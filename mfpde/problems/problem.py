@@ -8,7 +8,7 @@ against finite differences in tests/contracts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 
 import numpy as np
@@ -33,6 +33,8 @@ from mfpde.problems.penalties import Penalty, no_penalty
 
 Array = NDArray[np.float64]
 Features = Callable[[Array], Array]
+# By the name of a coordinate, or the names of several on one sphere.
+Domain = Mapping[str, Geometry] | Mapping[str | tuple[str, ...], Geometry]
 
 # Names of the dimensions and variables of a run or a particle flow.
 RECORDED = {"time", "sample", "input", "replica", "particle", "coord", "wall", "x", "y", "weight"}
@@ -43,6 +45,7 @@ A_LAW = "mf.gaussian(mean, std), or another law"
 A_LOSS = "bind it to the targets: mf.square(y)"
 A_PENALTY = "mf.ridge(0.1), or mf.Penalty(value, gradient)"
 A_GEOMETRY = "mf.circle(length), mf.half_line() or mf.interval(lo, hi)"
+A_SPHERE = 'domain={("w1", "w2"): mf.sphere()}'
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -60,7 +63,7 @@ class Problem:
         entropy: λ ≥ 0, the weight of ∫ρ log ρ.
         initial: the law ρ_0, bound to ``coords``.
         lifted: whether the first coordinate multiplies features of the others.
-        domain: the geometry of every coordinate.
+        domain: the geometry of every coordinate; one and the same for those on one sphere.
         d2phi: Hessian of phi, (N, k) -> (N, n, k, k), or None.
         inputs: (n, d) inputs of a two-layer network, (n, 0) for other features; read-only.
         activation: σ of a two-layer network, None for other features.
@@ -96,7 +99,7 @@ class Problem:
         entropy: float = 0.0,
         initial: Law | None = None,
         lifted: bool = False,
-        domain: Mapping[str, Geometry] | None = None,
+        domain: Domain | None = None,
         d2phi: Features | None = None,
         *,
         inputs: Array | None = None,
@@ -107,12 +110,15 @@ class Problem:
     ) -> None:
         """None stands for: no penalty, a standard normal law, lines, no inputs.
 
+        ``domain`` maps names of coordinates to geometries, or several names, as a tuple, to
+        ``mf.sphere(radius)``.
+
         Raises:
             InvalidInput: for names that are not distinct identifiers, features whose shape does
                 not fit ``loss``, a penalty of the wrong shape or on an output weight that is not
                 there, slopes that are not those of what they belong to, features that do not
                 close round a circle, a negative entropy, or a domain that names an unknown
-                coordinate.
+                coordinate, one twice, or a sphere's alone.
         """
         initial = gaussian() if initial is None else initial
         penalty = no_penalty if penalty is None else penalty
@@ -216,20 +222,43 @@ def checked_entropy(entropy: float) -> float:
     return strength
 
 
-def full_domain(
-    coords: tuple[str, ...], domain: Mapping[str, Geometry] | None
-) -> dict[str, Geometry]:
+def full_domain(coords: tuple[str, ...], domain: Domain | None) -> dict[str, Geometry]:
     """A geometry for every coordinate: those named, and the line for all others."""
     check_kind("domain", {} if domain is None else domain, Mapping, f"{{name: {A_GEOMETRY}}}")
-    named = dict(domain or {})
+    named: dict[str, Geometry] = {}
+    for key, geometry in (domain or {}).items():
+        check_kind(f"domain[{key!r}]", geometry, Geometry, A_GEOMETRY)
+        spaces = spaces_of(key, geometry)
+        if twice := sorted(set(named) & set(spaces)):
+            raise InvalidInput(f"domain names {twice} twice", "a coordinate has one space")
+        named |= spaces
     unknown = sorted(str(name) for name in set(named) - set(coords))
     if unknown:
         raise InvalidInput(
             f"domain names {unknown}", f"the coordinates are {list(coords)}", "use these names"
         )
     for name, geometry in named.items():
-        check_kind(f"domain[{name!r}]", geometry, Geometry, A_GEOMETRY)
+        whole = name in geometry.group and all(named.get(c) == geometry for c in geometry.group)
+        if geometry.kind == "sphere" and not whole:
+            raise InvalidInput(
+                f"domain[{name!r}] = {geometry!r}",
+                "a sphere is that of two or more coordinates, which are named together",
+                A_SPHERE,
+            )
     return {c: named.get(c, line()) for c in coords}
+
+
+def spaces_of(key: str | tuple[str, ...], geometry: Geometry) -> dict[str, Geometry]:
+    """What one entry of a domain says of each coordinate that it names."""
+    if not isinstance(key, tuple):
+        return {key: geometry}
+    if geometry.kind != "sphere" or len(key) < 2 or len(set(key)) < len(key):
+        raise InvalidInput(
+            f"domain[{key!r}] = {geometry!r}",
+            "two or more different coordinates, named together, are those of a sphere",
+            A_SPHERE,
+        )
+    return dict.fromkeys(key, replace(geometry, group=key))
 
 
 def with_bias(inputs: Array, bias: bool) -> Array:

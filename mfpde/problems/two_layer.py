@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -11,11 +10,10 @@ from numpy.typing import ArrayLike
 from mfpde.arguments import check_flag, check_kind, finite_array
 from mfpde.errors import InvalidInput
 from mfpde.problems.activations import Activation, tanh
-from mfpde.problems.geometry import Geometry
 from mfpde.problems.laws import Law
 from mfpde.problems.losses import Loss, square
 from mfpde.problems.penalties import Penalty
-from mfpde.problems.problem import Array, Features, Problem, check_map, with_bias
+from mfpde.problems.problem import Array, Domain, Features, Problem, check_map, with_bias
 
 
 def two_layer(
@@ -29,7 +27,7 @@ def two_layer(
     bias: bool = False,
     output_weight: bool = True,
     initial: Law | None = None,
-    domain: Mapping[str, Geometry] | None = None,
+    domain: Domain | None = None,
 ) -> Problem:
     """An infinitely wide two-layer network on weighted samples.
 
@@ -46,7 +44,8 @@ def two_layer(
         bias: whether neurons carry a bias b (it counts as a weight).
         output_weight: whether neurons carry a; without it a ≡ 1.
         initial: the law ρ_0 of a neuron; a standard normal by default.
-        domain: the geometry of coordinates that are not lines.
+        domain: the geometry of coordinates that are not lines, by name; of several on one sphere
+            by their names together, ``{("w1", "w2"): mf.sphere()}``.
 
     Returns:
         A problem with coords ("a","w"[,"b"]) for one input, ("a","w1",…,"wd"[,"b"]) for more.

@@ -40,7 +40,7 @@ class Characteristics:
 
     Raises:
         InvalidInput: for a tolerance that is none; from ``run``, for features without second
-            derivatives (ReLU), kernels, penalties that are not quadratic, and walls.
+            derivatives (ReLU), kernels, penalties that are not quadratic, walls and spheres.
     """
 
     rtol: float = 1e-10
@@ -55,7 +55,7 @@ class Characteristics:
     def flow(self, force: Force, space: Space, cloud: Cloud, times: Array) -> Iterator[Cloud]:
         """The clouds at the requested times; see :class:`~particle_ref.methods.method.Method`."""
         potential = Potential(force.problem)
-        refuse_walls(space)
+        check_followed(space)
 
         def rate(t: float, state: Array) -> Array:
             position = space.wrap(state[:, :-1])
@@ -74,11 +74,21 @@ class Characteristics:
         return -(gradient + force.penalty.gradient(position))
 
 
-def refuse_walls(space: Space) -> None:
-    """Raise InvalidInput where a coordinate ends: mass that meets a wall has no density."""
+def check_followed(space: Space) -> None:
+    """Raise InvalidInput where densities are not followed: on spheres, and where there are walls.
+
+    Mass that meets a wall has no density; on spheres the divergence is another one.
+    """
+    lines = f"densities are followed on lines and circles, and {', '.join(space.coords)} has "
+    if space.spheres:
+        raise InvalidInput(
+            lines + "a sphere",
+            "the divergence there is the sphere's own",
+            "for two coordinates features of an angle on a circle, or GradientFlow()",
+        )
     if space.has_walls:
         raise InvalidInput(
-            f"densities are followed on lines and circles, and {', '.join(space.coords)} has walls",
+            lines + "walls",
             "mass that meets a closed wall stays there, where it has no density",
             "leave the coordinate a line if no mass comes near its ends",
         )

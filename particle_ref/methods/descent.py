@@ -3,8 +3,9 @@
     u_j ← P[u_j − dt ∇V(u_j)]                                         (reg without kinks)
     u_j ← P[prox_{dt·reg}(u_j − dt ∇⟨risk', Φ⟩(u_j))]                 (forward-backward)
 
-with P the projection on the walls. Gradient descent of learning rate η on the particles' own risk
-F_m is dt = mη. Reference: Chizat & Bach 2018, §2; forward-backward: Combettes & Pesquet 2011.
+with P the projection on the walls. On spheres a step goes along the tangent part of its slope, and
+back to the sphere along the ray from 0. Gradient descent of learning rate η on the particles' own
+risk F_m is dt = mη. Reference: Chizat & Bach 2018, §2; forward-backward: Combettes & Pesquet 2011.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Descent:
     hyperplane that both sides drive them to is as good in d = 2 and leaves 2.2e-4 in d = 5 at
     dt = 0.5; slopes averaged along the step are no better than "cross".
 
-    Raises InvalidInput unless 0 < dt < inf; from ``run``, for times that are no multiples of dt.
+    Raises InvalidInput unless 0 < dt < inf; from ``run``, for times that are no multiples of dt,
+    and for ``"slide"`` on spheres.
     """
 
     dt: float
@@ -77,6 +79,12 @@ class Descent:
         """See :class:`~particle_ref.methods.method.Resumable`."""
         position, step = memory.get("position", cloud.position), memory.get("step", 0)
         planes = hyperplanes(force.problem)
+        if planes is not None and self.kinks == "slide" and space.spheres:
+            raise InvalidInput(
+                "Descent cannot slide along kinks on a sphere",
+                "a step that is implicit in the valleys leaves the sphere",
+                'Descent(dt), with kinks="cross"',
+            )
         chatter = None if planes is None else Chatter(planes, cloud, force.problem.weights)
         if chatter is not None:
             chatter.sides = memory.get("sides", chatter.sides)
@@ -107,8 +115,9 @@ class Descent:
         return ("chatter",) if self.kinks == "cross" else ("chatter", "dissipation")
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
-        """(new − old) / dt, (N, D): −∇V but at kinks and walls."""
-        return (self._advance(force, space, position, gradient) - position) / self.dt
+        """(new − old) / dt, (N, D): −∇V but at kinks and walls; its tangent part on spheres."""
+        moved = self._advance(force, space, position, gradient)
+        return space.tangent(position, (moved - position) / self.dt)
 
     def _gradient(
         self, force: Force, planes: Hyperplanes | None, position: Array, weight: Array
@@ -123,5 +132,7 @@ class Descent:
 
     def _advance(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
         if force.prox is not None:
-            return space.project(force.prox(position - self.dt * gradient, self.dt))
-        return space.project(position - self.dt * (gradient + force.penalty.gradient(position)))
+            ahead = position - self.dt * space.tangent(position, gradient)
+            return space.project(force.prox(ahead, self.dt))
+        slope = space.tangent(position, gradient + force.penalty.gradient(position))
+        return space.project(position - self.dt * slope)

@@ -79,7 +79,8 @@ class GradientFlow:
             )
 
         def velocity(t: float, u: Array) -> Array:
-            return force.velocity(space.wrap(u.reshape(shape)), cloud.weight).ravel()
+            position = space.wrap(u.reshape(shape))
+            return space.tangent(position, force.velocity(position, cloud.weight)).ravel()
 
         shape = cloud.position.shape
         watch = _Watch(space, shape, times[-1], memory.get("steps", 0), memory.get("mark", 0.0))
@@ -92,8 +93,8 @@ class GradientFlow:
             yield Cloud(space.project(space.wrap(u.reshape(shape))), cloud.weight)
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
-        """−∇V, (N, D)."""
-        return -(gradient + force.penalty.gradient(position))
+        """−∇V, (N, D), its tangent part on spheres."""
+        return space.tangent(position, -(gradient + force.penalty.gradient(position)))
 
     def _integrate(
         self, velocity: Velocity, watch: _Watch, u: Array, start: float, end: float
@@ -103,6 +104,8 @@ class GradientFlow:
         require_finite(solver.f, f"at t = {start:g}")  # scipy would look for a step for ever
         while solver.status == "running":
             message = solver.step()
+            # The velocity is that of the ray, so that the step's end stays what it was.
+            solver.y = watch.retracted(solver.y)
             watch(solver.t, solver.y)
         if solver.status == "failed":
             raise NumericalStop(
@@ -122,6 +125,10 @@ class _Watch:
     ) -> None:
         self.space, self.shape, self.end = space, shape, end
         self.steps, self.mark = steps, mark
+
+    def retracted(self, u: Array) -> Array:
+        """The points (N·D,) brought back to the spheres."""
+        return self.space.retract(u.reshape(self.shape)).ravel()
 
     def __call__(self, t: float, u: Array) -> None:
         if self.space.clearance(u.reshape(self.shape)) < -WALL_SLACK:

@@ -11,6 +11,9 @@ with kinks (then A = 0, and G the force of the risk alone), one step is
         O: u ← e^{−A dt/2} u + √(λ (1 − e^{−A dt})/A) ξ     the Ornstein–Uhlenbeck process, exactly
         M: u ← u − dt G(u − dt/2 G(u))                      the midpoint rule
 
+On spheres Euler–Maruyama takes the tangent parts of slope and noise, and goes back to the sphere
+along the ray from 0, which gives the drift −λ(d − 1)u/R² of Brownian motion there.
+
 References: mean-field Langevin, Chizat 2022 (arXiv 2202.01009), Nitanda, Wu & Suzuki 2022; weak
 orders, Talay & Tubaro 1990; at walls, Bossy, Gobet & Talay 2004 (symmetrised Euler).
 """
@@ -48,6 +51,8 @@ class Langevin:
     even functions of a falls like dt². Positions that pass a wall are reflected: exactly where no
     force drives them; where one does, Euler is of order 1 and the splitting of order about 3/2.
 
+    On spheres ``"euler"`` alone moves them, of order 1.
+
     Dissipation is that of the drift alone, Σ_j p_j |∇V(u_j)|² with ∂|a| = 0 at a = 0; neither it
     nor the energy knows the noise, so it is not −d(energy)/dt.
 
@@ -59,8 +64,8 @@ class Langevin:
         scheme: ``"splitting"`` or ``"euler"``.
 
     Raises:
-        InvalidInput: for a step, seed or scheme that is none; from ``run``, where λ = 0, and for
-            times that are no multiples of dt.
+        InvalidInput: for a step, seed or scheme that is none; from ``run``, where λ = 0, for times
+            that are no multiples of dt, and for ``"splitting"`` on spheres.
     """
 
     dt: float
@@ -95,8 +100,8 @@ class Langevin:
             yield Cloud(position, cloud.weight)
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
-        """The drift −∇V, (N, D)."""
-        return -(gradient + force.penalty.gradient(position))
+        """The drift −∇V, (N, D), its tangent part on spheres."""
+        return space.tangent(position, -(gradient + force.penalty.gradient(position)))
 
 
 def euler(force: Force, space: Space, dt: float) -> Step:
@@ -107,7 +112,7 @@ def euler(force: Force, space: Space, dt: float) -> Step:
         slope = force(u, p).gradient
         if force.prox is None:
             slope = slope + force.penalty.gradient(u)
-        moved = u - dt * slope + spread * noise(u.shape)
+        moved = u - dt * space.tangent(u, slope) + spread * space.tangent(u, noise(u.shape))
         return _within(space, moved if force.prox is None else force.prox(moved, dt))
 
     return step
@@ -115,6 +120,12 @@ def euler(force: Force, space: Space, dt: float) -> Step:
 
 def splitting(force: Force, space: Space, dt: float) -> Step:
     """Strang splitting, of weak order 2 but at kinks and walls, and exact for a ridge alone."""
+    if space.spheres:
+        raise InvalidInput(
+            "Langevin's splitting does not move particles on spheres",
+            "its Ornstein–Uhlenbeck process is one on lines",
+            'Langevin(dt, seed, scheme="euler")',
+        )
     kinks = force.prox
     A = np.zeros(len(space.coords))
     if kinks is None:

@@ -141,8 +141,12 @@ class Stochastic:
                 rng.bit_generator.state = memory["noise"]  # the whole step draws the same batch
 
     def velocity(self, force: Force, space: Space, position: Array, gradient: Array) -> Array:
-        """−∇V, (N, D), but at kinks and walls: (new − old)/dt of a step by the whole risk."""
-        return (_moved(force, space, position, gradient, self.dt) - position) / self.dt
+        """−∇V, (N, D), but at kinks and walls: (new − old)/dt of a step by the whole risk.
+
+        On spheres its tangent part.
+        """
+        moved = _moved(force, space, position, gradient, self.dt)
+        return space.tangent(position, (moved - position) / self.dt)
 
     def time(self, step: int) -> float:
         """When a step ends: k·dt, or ∫_0^{k dt} ds/(1 + s/τ)^power."""
@@ -248,7 +252,8 @@ def _chosen(problem: FeatureProblem, i: Index) -> tuple[Features, int]:
 def _moved(force: Force, space: Space, position: Array, gradient: Array, h: float) -> Array:
     """One step of length h, forward-backward where the penalty has kinks."""
     if force.prox is not None:
-        moved = force.prox(position - h * gradient, h)
+        moved = force.prox(position - h * space.tangent(position, gradient), h)
     else:
-        moved = position - h * (gradient + force.penalty.gradient(position))
+        slope = gradient + force.penalty.gradient(position)
+        moved = position - h * space.tangent(position, slope)
     return space.project(moved)
