@@ -48,7 +48,8 @@ def refuse_spheres(problem: Problem | KernelProblem) -> None:
         if geometry.kind == "sphere":
             raise InvalidInput(
                 f"{', '.join(geometry.group)} live on {geometry!r}",
-                "a sphere has no grid here: it is for particles only",
+                "a sphere has no grid here, and neither bounds nor tangent kernels: particles "
+                "alone move there",
                 "pr.run(problem, pr.sample(problem, 1000), pr.GradientFlow(), times); or, for two "
                 "coordinates, features of an angle on mf.circle(2 * np.pi)",
             )

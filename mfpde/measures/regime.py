@@ -151,7 +151,7 @@ def check_tangent(problem: Problem) -> None:
             "weights, kernels and tangent models are those of networks",
             "mf.two_layer(x, y), or mf.Problem(…)",
         )
-    refuse_spheres(problem)  # where tangent kernels are those of tangent gradients
+    refuse_spheres(problem)
     if problem.dphi is None:
         raise InvalidInput(
             f"the features of {problem!r} have no gradient",

@@ -2,7 +2,7 @@
 
 ``marginal_w1``, ``marginal_w2``, ``exact_w2`` and ``flat`` measure a circle along its arc. The
 sliced distance needs straight lines: a circle of length L is placed in the plane, at
-(L / 2 pi) (cos, sin), and chords are measured.
+(L / 2 pi) (cos, sin), and chords are measured, as they are everywhere on spheres.
 
 Weights are divided by their sum, so mass that left a box does not count as distance, and masses
 that differ by more than 1 % are refused; ``flat`` alone compares measures of any two masses.

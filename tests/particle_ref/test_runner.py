@@ -94,8 +94,8 @@ def test_a_cloud_outside_the_walls_is_refused(toy):
 
 
 def test_an_unknown_range_is_refused(toy):
-    odd = toy.two_layer([1.0], [1.0], domain={"w": toy.geometry("sphere", 0.0, 1.0)})
-    with pytest.raises(pr.InvalidInput, match="sphere"):
+    odd = toy.two_layer([1.0], [1.0], domain={"w": toy.geometry("torus", 0.0, 1.0)})
+    with pytest.raises(pr.InvalidInput, match="torus"):
         pr.run(odd, pr.Cloud([[9.0, 0.0]]), pr.Descent(0.5), [0.0])
 
 

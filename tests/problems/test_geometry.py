@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfpde.errors import InvalidInput
-from mfpde.problems.geometry import Geometry, circle, half_line, interval, line
+from mfpde.problems.geometry import Geometry, circle, half_line, interval, line, sphere
 
 INF = np.inf
-ALL = [line(), circle(2.5), half_line(), interval(-1.0, 3.0)]
+ALL = [line(), circle(2.5), half_line(), interval(-1.0, 3.0), sphere(1.5)]
 
 
 def test_ends_and_names():
@@ -18,6 +18,7 @@ def test_ends_and_names():
         ("circle", 0.0, 2.5),
         ("half_line", 0.0, INF),
         ("interval", -1.0, 3.0),
+        ("sphere", -1.5, 1.5),
     ]
     assert [eval(repr(g)) for g in ALL] == ALL
 
@@ -34,7 +35,7 @@ def test_wrapping_a_tiny_negative_number_stays_below_the_length():
     assert circle(1.0).wrap(-1e-20) == 0.0
 
 
-@pytest.mark.parametrize("geometry", [line(), half_line(), interval(-1, 3)], ids=str)
+@pytest.mark.parametrize("geometry", [line(), half_line(), interval(-1, 3), sphere()], ids=str)
 def test_only_circles_wrap(geometry):
     x = np.array([-7.0, 0.5, 9.0])
     np.testing.assert_array_equal(geometry.wrap(x), x)
@@ -47,6 +48,7 @@ def test_only_circles_wrap(geometry):
         (circle(1.0), [True, True, True, True, False, False]),
         (half_line(), [False, True, True, True, False, False]),
         (interval(0, 1), [False, True, True, False, False, False]),
+        (sphere(), [True, True, True, False, False, False]),
     ],
     ids=str,
 )
@@ -65,6 +67,9 @@ def test_contains(geometry, inside):
         lambda: interval(2, 1),
         lambda: interval(0, INF),
         lambda: interval(np.nan, 1),
+        lambda: sphere(0),
+        lambda: sphere(INF),
+        lambda: sphere("1"),
         lambda: Geometry("sphere", 0, 1),
         lambda: Geometry("circle", 1, 2),
     ],
