@@ -8,7 +8,6 @@ import numpy as np
 
 from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
-from mfpde.flows.agreement import refuse_spheres
 from mfpde.grids.axis import checked_cells
 from mfpde.grids.grid import Grid
 from mfpde.loop.box import TAIL, grid_on, holding_box
@@ -16,7 +15,7 @@ from mfpde.loop.solver import evolved
 from mfpde.methods.muscl import muscl
 from mfpde.methods.scharfetter_gummel import scharfetter_gummel
 from mfpde.methods.step import Method
-from mfpde.problems.geometry import Geometry
+from mfpde.problems.geometry import Geometry, refuse_spheres
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
@@ -47,7 +46,7 @@ def fit_grid(
     """
     if not isinstance(problem, Problem | KernelProblem):
         raise InvalidInput(f"problem = {shown(problem)} is not a problem", fix="mf.two_layer(x, y)")
-    refuse_spheres(problem)
+    refuse_spheres(problem.domain)
     if not 0 <= number(horizon) < np.inf:
         raise InvalidInput(f"horizon = {shown(horizon)}", "a finite time, 0 or later")
     counts = cells_by_coordinate(problem, cells)

@@ -7,7 +7,7 @@ import math
 from mfpde.errors import InvalidInput
 from mfpde.grids.axis import Axis
 from mfpde.grids.grid import Grid
-from mfpde.problems.geometry import Geometry
+from mfpde.problems.geometry import Geometry, refuse_spheres
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 
@@ -23,7 +23,7 @@ def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, st
     Raises:
         InvalidInput: when names or geometry of problem and grid disagree.
     """
-    refuse_spheres(problem)
+    refuse_spheres(problem.domain)
     if grid.coords != problem.coords:
         raise InvalidInput(
             f"the grid's axes are {list(grid.coords)}",
@@ -40,19 +40,6 @@ def resolved_walls(problem: Problem | KernelProblem, grid: Grid) -> dict[str, st
         name: wall_of(axis, problem.domain[name], problem.entropy)
         for name, axis in grid.axes.items()
     }
-
-
-def refuse_spheres(problem: Problem | KernelProblem) -> None:
-    """Raise InvalidInput where coordinates share a sphere, which is no product of axes."""
-    for geometry in problem.domain.values():
-        if geometry.kind == "sphere":
-            raise InvalidInput(
-                f"{', '.join(geometry.group)} live on {geometry!r}",
-                "a sphere has no grid here, and neither bounds nor tangent kernels: particles "
-                "alone move there",
-                "pr.run(problem, pr.sample(problem, 1000), pr.GradientFlow(), times); or, for two "
-                "coordinates, features of an angle on mf.circle(2 * np.pi)",
-            )
 
 
 def check_confinement(problem: Problem | KernelProblem, grid: Grid) -> None:

@@ -28,11 +28,11 @@ from scipy.interpolate import make_interp_spline
 
 from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
-from mfpde.flows.agreement import refuse_spheres
 from mfpde.measures.belonging import check_solved
 from mfpde.measures.measure import Array, as_measure, check_dataset, coordinates, periods
 from mfpde.measures.weighted import without_dust
 from mfpde.problems.activations import ACTIVATIONS
+from mfpde.problems.geometry import refuse_spheres
 from mfpde.problems.losses import LOSSES
 from mfpde.problems.problem import Problem
 from mfpde.problems.two_layer import two_layer
@@ -151,7 +151,7 @@ def check_tangent(problem: Problem) -> None:
             "weights, kernels and tangent models are those of networks",
             "mf.two_layer(x, y), or mf.Problem(…)",
         )
-    refuse_spheres(problem)
+    refuse_spheres(problem.domain)
     if problem.dphi is None:
         raise InvalidInput(
             f"the features of {problem!r} have no gradient",

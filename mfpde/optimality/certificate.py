@@ -10,7 +10,6 @@ import xarray as xr
 
 from mfpde.arguments import numbers, shown
 from mfpde.errors import InvalidInput
-from mfpde.flows.agreement import refuse_spheres
 from mfpde.grids import Axis, Grid
 from mfpde.measures import coordinates
 from mfpde.measures.belonging import check_solved
@@ -25,6 +24,7 @@ from mfpde.optimality.sets import (
     OnKernelCells,
     OnSphere,
 )
+from mfpde.problems.geometry import refuse_spheres
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 from mfpde.version import __version__
@@ -84,7 +84,7 @@ def certificate(
     Sources: Chizat & Bach, arXiv:1805.09545, Proposition 3.1; Nitanda, Wu & Suzuki,
     arXiv:2201.10469, for λ > 0.
     """
-    refuse_spheres(problem)
+    refuse_spheres(problem.domain)
     check_solved(problem, run)
     check_dataset(run, ["energy"])
     neurons = chosen(problem, run, over)

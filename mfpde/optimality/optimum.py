@@ -11,11 +11,12 @@ import xarray as xr
 
 from mfpde.arguments import check_kind, number, shown
 from mfpde.errors import InvalidInput, NotAvailable
-from mfpde.flows.agreement import refuse_spheres, resolved_walls
+from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.quadrature import CENTRES
 from mfpde.grids.grid import Grid
 from mfpde.optimality import entropic, exchange
 from mfpde.optimality.sliding import optimum_on_sphere
+from mfpde.problems.geometry import refuse_spheres
 from mfpde.problems.problem import Array, Problem
 from mfpde.version import __version__
 
@@ -81,7 +82,7 @@ def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float =
             "duals and bounds are made of features and a loss",
             "a problem of mf.two_layer or mf.Problem",
         )
-    refuse_spheres(problem)
+    refuse_spheres(problem.domain)
     if not (isinstance(grid, str) and grid == "sphere"):
         check_kind("grid", grid, Grid, 'mf.Grid(a=mf.uniform(-6, 6, 128), …), or "sphere"')
     if not 0 < number(tolerance) < np.inf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,3 +98,16 @@ def sphere(radius: float = 1.0) -> Geometry:
     they take an angle on ``mf.circle(2 * np.pi)``.
     """
     return Geometry("sphere", -number(radius), number(radius))
+
+
+def refuse_spheres(domain: Mapping[str, Geometry]) -> None:
+    """Raise InvalidInput where coordinates share a sphere, which is no product of axes."""
+    for geometry in domain.values():
+        if geometry.kind == "sphere":
+            raise InvalidInput(
+                f"{', '.join(geometry.group)} live on {geometry!r}",
+                "a sphere has no grid here, and neither bounds nor tangent kernels: particles "
+                "alone move there",
+                "pr.run(problem, pr.sample(problem, 1000), pr.GradientFlow(), times); or, for two "
+                "coordinates, features of an angle on mf.circle(2 * np.pi)",
+            )
