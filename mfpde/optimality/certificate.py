@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from mfpde.arguments import numbers, shown
+from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.grids import Axis, Grid
 from mfpde.measures import coordinates
@@ -16,6 +15,8 @@ from mfpde.measures.belonging import check_solved
 from mfpde.measures.measure import check_dataset
 from mfpde.optimality.homogeneous import only_output_weights, reduced, sphere_of
 from mfpde.optimality.sets import (
+    A_SET,
+    Ends,
     NeuronSet,
     Nowhere,
     OnBox,
@@ -23,15 +24,14 @@ from mfpde.optimality.sets import (
     OnFeatures,
     OnKernelCells,
     OnSphere,
+    bounded,
+    corners,
 )
 from mfpde.problems.geometry import refuse_spheres
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Problem
 from mfpde.version import __version__
 
-Ends: TypeAlias = Mapping[str, tuple[float, float]]
-
-A_SET = '"sphere", a Grid, or a box such as {"a": (-6, 6), "w": (-6, 6)}'
 NO_CONJUGATE = "the loss has no conjugate, of which lower bounds are made"
 NO_SET = (
     "nothing bounds the potential: the weights range over lines, and σ and the penalty do not "
@@ -84,8 +84,8 @@ def certificate(
     Sources: Chizat & Bach, arXiv:1805.09545, Proposition 3.1; Nitanda, Wu & Suzuki,
     arXiv:2201.10469, for λ > 0.
     """
-    refuse_spheres(problem.domain)
     check_solved(problem, run)
+    refuse_spheres(problem.domain)
     check_dataset(run, ["energy"])
     neurons = chosen(problem, run, over)
     moments = run if "time" in run.dims else run.expand_dims("time")
@@ -180,29 +180,12 @@ def box(problem: Problem, ends: Ends) -> NeuronSet:
 
     Where output weights range over the line at the price s|a|, by the dual.
     """
-    unknown = [c for c in ends if c not in problem.coords]
-    if unknown:
-        raise InvalidInput(f"over names {unknown}", f"the coordinates are {list(problem.coords)}")
-    every = bounded(problem) | dict(ends)
-    if problem.lifted:
-        every.setdefault(problem.coords[0], (-np.inf, np.inf))
-    missing = [c for c in problem.coords if c not in every]
-    if missing:
-        raise InvalidInput(f"over has no ends for {missing}", "they lie on a line", A_SET)
-    pairs = [numbers(f"over[{c!r}]", every[c]) for c in problem.coords]
-    for c, pair in zip(problem.coords, pairs, strict=True):
-        if pair.shape != (2,) or not pair[0] < pair[1]:
-            raise InvalidInput(f"over[{c!r}] = {shown(every[c])}", "a box has ends low < high")
-    low, high = np.array(pairs).T
+    free = {problem.coords[0]: (-np.inf, np.inf)} if problem.lifted else {}
+    low, high = corners(problem, free | bounded(problem) | dict(ends), "over")
     s = only_output_weights(problem.penalty)
     if s and low[0] == -np.inf and high[0] == np.inf:
         return checked_dual(OnFeatures(problem, low, high, s))
     return OnBox(problem, low, high)
-
-
-def bounded(problem: Problem) -> dict[str, tuple[float, float]]:
-    """Ends of the coordinates whose domain has ends."""
-    return {c: (g.low, g.high) for c, g in problem.domain.items() if np.isfinite(g.high - g.low)}
 
 
 def checked_dual(neurons: OnSphere | OnFeatures) -> NeuronSet:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from mfpde.arguments import check_kind, number, shown
+from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput, NotAvailable
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.quadrature import CENTRES
 from mfpde.grids.grid import Grid
 from mfpde.optimality import entropic, exchange
+from mfpde.optimality.sets import A_SET, Ends, bounded, corners
 from mfpde.optimality.sliding import optimum_on_sphere
 from mfpde.problems.geometry import refuse_spheres
 from mfpde.problems.problem import Array, Problem
@@ -54,7 +55,9 @@ class Optimum:
         )
 
 
-def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float = 1e-12) -> Optimum:
+def optimum(
+    problem: Problem, grid: Grid | Ends | Literal["sphere"], tolerance: float = 1e-12
+) -> Optimum:
     """The least energy F(ρ) = risk + ∫reg dρ + λ∫ρ log ρ over a grid's box, certified.
 
     For λ > 0 over densities on the grid's cells, by the grid's own quadrature, as a density run
@@ -68,7 +71,8 @@ def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float =
         problem: a problem with features. For λ > 0 its loss has a conjugate; for λ = 0 it is a
             two-layer network with a named or piecewise linear activation and a penalty made of
             mf.ridge and mf.total_variation, or mf.spikes.
-        grid: the box, and the cells of a density; or ``"sphere"``.
+        grid: the box, and the cells of a density; for λ = 0 also a box from coordinate to
+            (low, high), where those whose domain is bounded may be left out; or ``"sphere"``.
         tolerance: the gap at which exchange (λ = 0) ends, in units of F; where it cannot get
             there, the gap says how far it got.
 
@@ -83,16 +87,41 @@ def optimum(problem: Problem, grid: Grid | Literal["sphere"], tolerance: float =
             "a problem of mf.two_layer or mf.Problem",
         )
     refuse_spheres(problem.domain)
-    if not (isinstance(grid, str) and grid == "sphere"):
-        check_kind("grid", grid, Grid, 'mf.Grid(a=mf.uniform(-6, 6, 128), …), or "sphere"')
+    if not (isinstance(grid, Grid | Mapping) or (isinstance(grid, str) and grid == "sphere")):
+        raise InvalidInput(f"grid = {shown(grid)}", "no such set of neurons is known", A_SET)
     if not 0 < number(tolerance) < np.inf:
         raise InvalidInput(f"tolerance = {shown(tolerance)}", "it is a gap", "a number > 0")
-    if not isinstance(grid, Grid):
+    if isinstance(grid, str):
         return best_neurons(problem, float(tolerance))
+    if isinstance(grid, Mapping):
+        return best_measure(problem, *box_within(problem, grid), float(tolerance))
     walls = resolved_walls(problem, grid)
     if problem.entropy > 0:
         return best_density(problem, grid, walls)
-    return best_measure(problem, grid, float(tolerance))
+    low, high = np.array(list(grid.box.values())).T
+    return best_measure(problem, low, high, float(tolerance))
+
+
+def box_within(problem: Problem, ends: Ends) -> tuple[Array, Array]:
+    """The corners of a box of neurons, λ = 0.
+
+    Raises InvalidInput unless it is finite and part of the problem's domain.
+    """
+    if problem.entropy > 0:
+        raise InvalidInput(
+            f"grid = {shown(ends)} with entropy {problem.entropy:g}",
+            "with entropy the optimum is one over the densities on cells",
+            "a Grid",
+        )
+    low, high = corners(problem, bounded(problem) | dict(ends), "grid")
+    for c, lo, hi in zip(problem.coords, low, high, strict=True):
+        space = problem.domain[c]
+        beyond = space.kind != "circle" and not space.low <= lo < hi <= space.high
+        if beyond or not np.isfinite(hi - lo):
+            raise InvalidInput(
+                f"grid[{c!r}] = ({lo:g}, {hi:g})", f"a finite box is asked for, within {space!r}"
+            )
+    return low, high
 
 
 def best_density(problem: Problem, grid: Grid, walls: Mapping[str, str]) -> Optimum:
@@ -111,13 +140,12 @@ def best_density(problem: Problem, grid: Grid, walls: Mapping[str, str]) -> Opti
     return Optimum(least.value, least.lower_bound, minimiser, least.iterations, over)
 
 
-def best_measure(problem: Problem, grid: Grid, tolerance: float) -> Optimum:
+def best_measure(problem: Problem, low: Array, high: Array, tolerance: float) -> Optimum:
     """The optimum over probability measures on the box, λ = 0."""
-    low, high = (np.array([end[k] for end in grid.box.values()]) for k in (0, 1))
     least = exchange.least_energy(problem, low, high, tolerance)
     atoms, value = least.atoms, least.atoms.energy
     minimiser = cloud(problem, atoms.points, atoms.weights, atoms.prediction, value)
-    box = " × ".join(f"[{lo:g}, {hi:g}]" for lo, hi in grid.box.values())
+    box = " × ".join(f"[{lo:g}, {hi:g}]" for lo, hi in zip(low, high, strict=True))
     over = f"probability measures on {box}"
     return Optimum(value, value - least.gap, minimiser, least.iterations, over)
 

@@ -11,14 +11,17 @@ and with −λ log ∫e^(−V/λ) for λ > 0, when F(ρ) is above it by λ KL(ρ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
+from mfpde.arguments import numbers, shown
+from mfpde.errors import InvalidInput
 from mfpde.grids import Grid
 from mfpde.measures import as_measure
 from mfpde.optimality.bounds import infimum
@@ -29,6 +32,10 @@ from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.losses import BoundLoss
 from mfpde.problems.penalties import no_penalty
 from mfpde.problems.problem import Array, Problem
+
+Ends: TypeAlias = Mapping[str, tuple[float, float]]
+
+A_SET = '"sphere", a Grid, or a box such as {"a": (-6, 6), "w": (-6, 6)}'
 
 
 @dataclass(frozen=True)
@@ -186,3 +193,29 @@ def cells_in_words(grid: Grid) -> str:
     """How many cells, and where."""
     ends = ", ".join(f"{c} in [{low:g}, {high:g}]" for c, (low, high) in grid.box.items())
     return f"{grid.cells} cells of {ends}"
+
+
+def corners(problem: Problem, ends: Ends, argument: str) -> tuple[Array, Array]:
+    """A box, low (D,) and high (D,), from the ends of every coordinate.
+
+    Raises InvalidInput, naming the ``argument``, where they are not those of a box.
+    """
+    unknown = [c for c in ends if c not in problem.coords]
+    if unknown:
+        why = f"the coordinates are {list(problem.coords)}"
+        raise InvalidInput(f"{argument} names {unknown}", why)
+    missing = [c for c in problem.coords if c not in ends]
+    if missing:
+        raise InvalidInput(f"{argument} has no ends for {missing}", "they lie on a line", A_SET)
+    pairs = [numbers(f"{argument}[{c!r}]", ends[c]) for c in problem.coords]
+    for c, pair in zip(problem.coords, pairs, strict=True):
+        if pair.shape != (2,) or not pair[0] < pair[1]:
+            at = f"{argument}[{c!r}] = {shown(ends[c])}"
+            raise InvalidInput(at, "a box has ends low < high")
+    low, high = np.array(pairs).T
+    return low, high
+
+
+def bounded(problem: Problem) -> dict[str, tuple[float, float]]:
+    """Ends of the coordinates whose domain has ends."""
+    return {c: (g.low, g.high) for c, g in problem.domain.items() if np.isfinite(g.high - g.low)}

@@ -101,9 +101,24 @@ def test_it_says_what_it_is():
     assert "[-3, 3] × [-3, 3]" in repr(mf.optimum(network(), GRID))
 
 
+def test_a_box_by_its_ends_is_the_grid_s():
+    """Whatever the domain leaves open has to be named, the rest may be."""
+    named = mf.optimum(network(), {"w": (-3, 3), "a": (-3, 3)})
+    held = mf.optimum(network(domain={"w": BOX["w"]}), {"a": (-3, 3)})
+    for best in (named, held):
+        assert repr(best) == repr(mf.optimum(network(), GRID))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
+        (lambda: mf.optimum(network(), "Sphere"), InvalidInput, '"sphere", a Grid'),
+        (lambda: mf.optimum(network(), {"a": (-3, 3)}), InvalidInput, "no ends for .'w'"),
+        (lambda: mf.optimum(network(), {"w": (-3, 3), "a": (-9, np.inf)}), InvalidInput, "finite"),
+        (lambda: mf.optimum(network(domain=BOX), {"w": (-4, 3)}), InvalidInput, "within interval"),
+        (lambda: mf.optimum(network(), {"u": (-4, 3)}), InvalidInput, "grid names .'u'"),
+        (lambda: mf.optimum(network(), {"w": 3, "a": (0, 1)}), InvalidInput, "low < high"),
+        (lambda: mf.optimum(network(0.1), {"w": (-3, 3)}), InvalidInput, "with entropy"),
         (lambda: mf.optimum(KERNEL, mf.Grid(w=mf.uniform(-2, 2, 8))), NotAvailable, "features"),
         (lambda: mf.optimum(network(), "grid"), InvalidInput, "Grid"),
         (lambda: mf.optimum(network(), GRID, tolerance=0), InvalidInput, "tolerance"),
