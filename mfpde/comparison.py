@@ -25,6 +25,7 @@ from mfpde.measures import (
     sliced_w2_each,
 )
 from mfpde.measures.measure import check_dataset, check_real
+from mfpde.measures.regime import geometries
 from mfpde.measures.weighted import without_dust
 
 Array = NDArray[np.float64]
@@ -367,6 +368,12 @@ def _check_same_problem(left: xr.Dataset, right: xr.Dataset) -> None:
         raise InvalidInput(
             f"{names} have periods {periods(left)} and {periods(right)}",
             "a circle is neither a line (period inf) nor a circle of another length",
+            "runs of one problem, with one domain",
+        )
+    if geometries(left) != geometries(right):
+        raise InvalidInput(
+            f"{names} live on {geometries(left)} and {geometries(right)}",
+            "a neuron on a sphere or between walls is not free",
             "runs of one problem, with one domain",
         )
     for name in ("problem", "penalty"):

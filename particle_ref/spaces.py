@@ -1,5 +1,4 @@
-"""Where particles live: lines, circles, half lines and intervals, one for each coordinate, and
-spheres, each of several coordinates.
+"""Where particles live: lines, circles, half lines and intervals; spheres of several coordinates.
 
 On a circle positions are kept in [0, length). Walls (the ends of intervals and half lines) are
 closed: a particle driven against one stays there, which is the limit of mass piling up at a
@@ -19,6 +18,7 @@ from particle_ref.errors import InvalidInput
 from particle_ref.problem import Array, Geometry
 
 KINDS = ("line", "circle", "half_line", "interval", "sphere")
+FARTHEST = 1e150  # from 0 that the start of a ray may lie, and 1/FARTHEST the nearest
 
 
 class Space:
@@ -40,9 +40,8 @@ class Space:
             (domain[c].low, domain[c].high) if c in domain else (-np.inf, np.inf) for c in coords
         ]
         low, high = np.array(ends, dtype=float).T
-        circle, sphere = (
-            np.array([k == kind for k in self.kinds]) for kind in ("circle", "sphere")
-        )
+        kinds = np.array(self.kinds)
+        circle, sphere = kinds == "circle", kinds == "sphere"
         self.length = {int(k): float(high[k]) for k in np.flatnonzero(circle)}  # of the circles
         radii = {tuple(domain[coords[int(k)]].group): high[k] for k in np.flatnonzero(sphere)}
         self.spheres = [([self.coords.index(c) for c in g], float(r)) for g, r in radii.items()]
@@ -112,8 +111,8 @@ class Space:
     def admit(self, position: Array) -> Array:
         """The points (N, D) of a start, wrapped.
 
-        Raises InvalidInput when they have another dimension, lie outside the walls, or are 0 where
-        a sphere is.
+        Raises InvalidInput when they have another dimension, lie outside the walls, or at the
+        centre of a sphere.
         """
         dimension = len(self.coords)
         if position.shape[1] != dimension:
@@ -132,12 +131,13 @@ class Space:
                 "start inside, or give the coordinate another range in the problem's domain",
             )
         for w, radius in self.spheres:
-            centred = ~position[:, w].any(axis=1)
-            if centred.any():
+            size = np.abs(position[:, w]).max(axis=1)
+            lost = ~((size > 1 / FARTHEST) & (size < FARTHEST))
+            if lost.any():
+                at = position[j := int(lost.argmax()), w].tolist()
                 raise InvalidInput(
-                    f"particle {centred.argmax()} starts at {', '.join(self.coords[k] for k in w)} "
-                    "= 0",
-                    f"they live on a sphere of radius {radius:g}, and 0 has no direction",
+                    f"particle {j} starts at {', '.join(self.coords[k] for k in w)} = {at}",
+                    f"they live on a sphere of radius {radius:g}, to which no ray leads from there",
                     "a law without mass at 0, such as mf.gaussian()",
                 )
         return self.wrap(position)

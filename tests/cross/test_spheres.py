@@ -107,7 +107,8 @@ def test_replicas_start_and_stay_on_it():
         np.testing.assert_allclose(size, 1.0, rtol=1e-12)
 
 
-GRID = mf.Grid(a=mf.uniform(-3, 3, 8), w1=mf.uniform(-1, 1, 8), w2=mf.uniform(-1, 1, 8))
+WIDE = mf.uniform(-3, 3, 8)
+GRID = mf.Grid(a=WIDE, w1=WIDE, w2=WIDE)
 TAKERS = {
     "solve": lambda problem, flow: mf.solve(problem, GRID, times=[0, 1], progress=False),
     "forecast": lambda problem, flow: mf.forecast(problem, GRID, None, [0, 1]),
@@ -127,6 +128,14 @@ def test_grids_and_bounds_refuse_a_sphere(name):
     with pytest.raises(mf.InvalidInput, match="w1, w2 live on") as refused:
         TAKERS[name](problem, flow)
     assert "angle" in str(refused.value)
+
+
+def test_a_density_on_lines_is_not_that_of_neurons_on_a_sphere():
+    free = mf.two_layer(X, Y, initial=mf.gaussian(0.0, 0.3))
+    run = mf.solve(free, GRID, mf.upwind(), times=[0, 0.1], progress=False, escaped_tolerance=1)
+    flow = pr.run(network(), pr.sample(network(), 4, 1), pr.Descent(0.1), [0.0, 0.1])
+    with pytest.raises(mf.InvalidInput, match="sphere"):
+        mf.compare(run, flow)
 
 
 def test_limits_that_need_densities_refuse_a_sphere():

@@ -226,13 +226,20 @@ def test_what_does_not_serve_a_sphere_says_so(toy):
     kinked = network(toy, "relu")
     kinked.activation.kinks = (0.0,)
     start = pr.sample(problem, 3, 1)
+
+    def started(sizes):
+        cloud = pr.Cloud(np.outer(sizes, np.ones(5)))
+        return pr.run(problem, cloud, pr.Descent(1.0), [1.0])
+
     refused = {
         "has a sphere": lambda: pr.run(problem, start, pr.Characteristics(), [1.0]),
         "and a, w1, w2, w3, b has": lambda: pr.Truth(problem, 1.0),
         "w1, w2, w3 is no line": lambda: pr.run(problem, start, pr.Conic(), [1.0]),
         "euler": lambda: pr.run(noisy, start, pr.Langevin(0.5, 1), [1.0]),
         "slide along": lambda: pr.run(kinked, start, pr.Descent(0.5, kinks="slide"), [1.0]),
-        "no direction": lambda: pr.run(problem, pr.Cloud(np.zeros((1, 5))), pr.Descent(1), [1.0]),
+        r"particle 1 starts at w1, w2, w3 = \[0.0, 0.0, 0.0\]": lambda: started([1.0, 0.0]),
+        "no ray": lambda: started([1e-200]),
+        "no ray leads": lambda: started([1e200]),
     }
     for words, call in refused.items():
         with pytest.raises(pr.InvalidInput, match=words):
