@@ -65,7 +65,7 @@ def regime(run: xr.Dataset, problem: Problem | None = None) -> xr.Dataset:
 
     Raises:
         InvalidInput: when there are fewer than two times, the problem is not the run's, is not
-            known from it or has no gradient, or the run keeps no densities.
+            known from it, has no gradient or is one on a sphere, or the run keeps no densities.
     """
     check_dataset(run, ["time", "prediction", "x", "y"])
     if run["prediction"].ndim != 2 or run.sizes["time"] < 2:

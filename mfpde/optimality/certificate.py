@@ -79,7 +79,8 @@ def certificate(
         On cells, sums are those of the midpoint rule.
 
     Raises:
-        InvalidInput: for a run of another problem, or a set that does not suit the problem.
+        InvalidInput: for a run of another problem, a set that does not suit the problem, or
+            neurons on a sphere.
 
     Sources: Chizat & Bach, arXiv:1805.09545, Proposition 3.1; Nitanda, Wu & Suzuki,
     arXiv:2201.10469, for λ > 0.

@@ -77,7 +77,8 @@ def optimum(
             there, the gap says how far it got.
 
     Raises:
-        InvalidInput: where grid and problem disagree, or the loss has no conjugate.
+        InvalidInput: where grid and problem disagree, the loss has no conjugate, or neurons live
+            on a sphere.
         NotAvailable: for kernel problems, and at λ = 0 where V has no certified infimum.
     """
     if not isinstance(problem, Problem):
