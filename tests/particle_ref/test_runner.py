@@ -33,6 +33,7 @@ def test_the_record_of_a_run(toy, problem):
     assert run.attrs == {
         "software": "particle_ref",
         "method": "Descent(dt=0.5, kinks='cross')",
+        "particles": 7,
         "problem": "FeatureProblem",
         "penalty": "Penalty",
         "entropy": 0.0,
