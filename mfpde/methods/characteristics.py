@@ -92,7 +92,8 @@ class SmoothFlow:
 
     def traced(self, start: Array, taus: Array) -> Array:
         """Feet (taus, outer, N + 1, inner) at ``taus``, sorted by distance from 0."""
-        feet = np.empty((len(taus), *self.v.shape))
+        outer, faces, inner = self.v.shape
+        feet = np.empty((len(taus), outer, inner, faces)).swapaxes(2, 3)  # line by line
         feet_at(self.v, start, taus, interpolation_table(self.degree), self.wall, feet)
         return feet
 
