@@ -18,7 +18,7 @@ from mfpde.kernels.compiling import compiled
 from mfpde.kernels.sharing import shared
 from mfpde.kernels.tiles import PERIODIC
 
-W = 64  # lines abreast, at most
+W = 256  # lines abreast, at most: rows this long, far apart, are read at the memory's speed
 TILE = 2048  # numbers of lines end to end: they and three like them stay in the nearest cache
 WHOLE = 1.0 - 1e-15  # of what a cell holds: no rounding may take more
 U = np.uintp
