@@ -148,7 +148,8 @@ switch_in_a_row = compiled(_switch_in_a_row)
 def switch(field: Array, weights: Array, wall: int, limited: bool, result: Array) -> int:
     """Convert along the axis of the view (outer, N, inner); returns how many cells were limited.
 
-    No flux crosses an end that is not periodic. There are two weights or more.
+    No flux crosses an end that is not periodic. There are two weights or more. ``result`` may be
+    the field itself.
     """
     field = np.ascontiguousarray(field)
     outer, N, inner = field.shape

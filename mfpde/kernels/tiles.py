@@ -23,9 +23,8 @@ COPIED, EXTENDED, MIRRORED = 0, 1, 2
 
 def axis_view(field: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """``field`` (C order) as (outer, N, inner) with N along ``axis``; a view."""
-    N = field.shape[axis]
-    outer = math.prod(field.shape[:axis])
-    return field.reshape(outer, N, field.size // (outer * N))
+    shape = field.shape
+    return field.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
 
 
 def _line_blocks(field):  # type: ignore[no-untyped-def]

@@ -13,6 +13,7 @@ everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -106,14 +107,15 @@ class Sweeps:
         self.flow, self.problem, self.order = flow, problem, order
         self.room = Room(flow.grid.shape)
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
+        self.widths = [float(axis.widths[0]) for axis in self.axes]  # uniform, all of them
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
         self.drift = drift_of(problem)
         self.axes_of_features = self.axes[self.first :]
         a = self.axes[0].centres if problem.lifted else np.ones(1)
-        width = self.axes[0].widths[0] if problem.lifted else 1.0
+        width = self.widths[0] if problem.lifted else 1.0
         self.a, self.rows = a, width * np.stack([np.ones_like(a), a, a**2])
-        self.cell = float(np.prod([axis.widths[0] for axis in self.axes]))
-        self.volume = float(np.prod([axis.widths[0] for axis in self.axes_of_features]))
+        self.cell = math.prod(self.widths)
+        self.volume = math.prod(self.widths[self.first :])
         assert isinstance(flow.interaction, LiftedFeatures | PlainFeatures)
         self.features = flow.interaction.table
         self.trace = self.features.squares(problem.weights)
@@ -178,13 +180,14 @@ class Sweeps:
 
     def shifted(self, start: Density, drift: Array, dt: float) -> Density:
         """a' = −drift(w) − μa − s sign(a)."""
-        if not np.isfinite(drift.sum()):  # the loop sees it and stops
+        if not math.isfinite(drift.sum()):  # the loop sees it and stops
             return replace(start, values=np.full_like(start.values, np.nan))
-        axis, mu, s = self.axes[0], float(self.drift.mu[0]), self.drift.s
+        axis, width = self.axes[0], self.widths[0]
+        mu, s = float(self.drift.mu[0]), self.drift.s
         if mu == s == 0 and self.flow.walls[self.names[0]] != "periodic":
-            cells = drift[None] * (dt / float(axis.widths[0]))
+            cells = drift[None] * (dt / width)
             return self.moved(start, 0, partial(shift, shifts=cells, order=self.order))
-        low, width = axis.low, float(axis.widths[0])
+        low = axis.low
         if s == 0:  # feet are sums of what a face and what a line adds
             faces, offsets = (
                 grown(axis.edges, np.zeros(1), mu, dt) - low,
@@ -201,8 +204,8 @@ class Sweeps:
             return replace(start, values=np.full_like(start.values, np.nan))
         axis, mu = self.axes[k], float(self.drift.mu[k])
         half = np.exp(0.5 * mu * dt)
-        low, width = axis.low, axis.widths[0]
-        field = self.along[k].field(slope, axis, self.flow.walls[self.names[k]], self.order)
+        low, width = axis.low, self.widths[k]
+        field = self.along[k].field(slope, low, width, self.flow.walls[self.names[k]], self.order)
         faces = (axis.edges * half - low) / width
         if isinstance(field, SmoothFlow):
             weights, nodes = field.interpolated(faces, self.a, dt)
@@ -222,8 +225,7 @@ class Sweeps:
         """The density convolved along axis k with a Gaussian."""
         if variance == 0:
             return density
-        axis, wall = self.axes[k], self.flow.walls[self.names[k]]
-        in_cells = variance / float(axis.widths[0]) ** 2
+        wall, in_cells = self.flow.walls[self.names[k]], variance / self.widths[k] ** 2
         values, count = diffused(density.values, k, wall, self.order, in_cells)
         limited = density.limited | {"diffusions": density.limited["diffusions"] + count}
         return replace(density, values=values, limited=limited)
@@ -237,8 +239,8 @@ class Sweeps:
         values, limited = density.values, dict(density.limited)
         for j, (now, wanted) in enumerate(zip(density.pointwise, pointwise, strict=True)):
             if now != wanted:
-                wall = self.flow.walls[self.names[j]]
-                result = self.room.take()
+                wall, fresh = self.flow.walls[self.names[j]], values is not density.values
+                result = values if fresh else self.room.take()
                 values, count = converted(values, j, wall, self.order, wanted, result=result)
                 limited["conversions"] += count
         return replace(density, values=values, pointwise=pointwise, limited=limited)
@@ -256,7 +258,7 @@ class Sweeps:
 
     def remapped(self, start: Density, nodes: Array, weights: Array, k: int) -> Density:
         """The density whose faces come from feet Σ_c weights[:, c] nodes[c], in cells."""
-        if not np.isfinite(nodes.sum()):  # as above
+        if not math.isfinite(nodes.sum()):  # as above
             return replace(start, values=np.full_like(start.values, np.nan))
         faces = nodes.shape[2]
         lines = np.ascontiguousarray(nodes.swapaxes(2, 3)).reshape(len(nodes), -1, faces)
@@ -270,7 +272,7 @@ class Sweeps:
         out = np.zeros((2, view.shape[0], view.shape[2]))
         wall = WALL[self.flow.walls[name]]
         count = remap(view, wall=wall, result=axis_view(values, k), out=out)
-        low, high = (self.cell * float(end.sum()) for end in out)
+        low, high = (self.cell * out.sum(axis=(1, 2))).tolist()
         before, carried = start.escaped[name], start.carried
         if low + high > UNSEEN:
             V = axis_view(start.field.potential, k)
@@ -315,11 +317,12 @@ class Along:
         """How fast a unit ridge here lowers the prediction: ∫a w_k ∂_kψ_i dρ, (n,)."""
         return self.at_centres.integrate(masses[1] * self.place)
 
-    def field(self, slope: Array, axis: Axis, wall: str, order: int) -> SmoothFlow | PiecewiseFlow:
+    def field(
+        self, slope: Array, low: float, width: float, wall: str, order: int
+    ) -> SmoothFlow | PiecewiseFlow:
         """v = −∂_k g in cells per unit of τ."""
-        width = float(axis.widths[0])
         if self.kinks is not None:
-            return self.kinks.flow(slope, axis.low, width)
+            return self.kinks.flow(slope, low, width)
         v = self.at_faces.combine(slope).reshape(self.shape) / -width
         return SmoothFlow(axis_view(v, self.k), WALL[wall], order)
 

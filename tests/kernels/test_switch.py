@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from mfpde.kernels.stencils import switch_weights
 from mfpde.kernels.switch import switch
-from mfpde.kernels.tiles import OPEN, axis_view
+from mfpde.kernels.tiles import OPEN, WALL, axis_view
 
 every_order = pytest.mark.parametrize("order", ORDERS)
 every_wall = pytest.mark.parametrize("wall", WALLS)
@@ -140,3 +140,17 @@ def test_lines_of_a_field_do_not_mix():
         lines = np.moveaxis(field, axis, -1).reshape(-1, field.shape[axis])
         expected = np.array([switched(line, 7, "open", True)[0] for line in lines])
         assert_array_equal(np.moveaxis(new, axis, -1).reshape(lines.shape), expected)
+
+
+@every_order
+@every_wall
+def test_a_field_may_be_converted_in_place(order, wall):
+    """Along every axis of a field of more lines than a tile: bit for bit as into another."""
+    field = np.random.default_rng(3).exponential(size=(12, 14, 300)) ** 3
+    for axis in range(3):
+        for weights in switch_weights(order):
+            new, same = np.empty_like(field), field.copy()
+            count = switch(axis_view(field, axis), weights, WALL[wall], True, axis_view(new, axis))
+            view = axis_view(same, axis)
+            assert switch(view, weights, WALL[wall], True, view) == count > 0
+            assert_array_equal(same, new)
