@@ -41,6 +41,8 @@ def converted(
 def point_values(rho: Array, walls: tuple[str, ...], order: int) -> Array:
     """Values whose products with the cell volumes are the quadrature weights of ``order``."""
     if order > CENTRES:
+        given = rho
         for k, wall in enumerate(walls):
-            rho, _ = converted(rho, k, wall, order, to_points=True)
+            result = None if rho is given else rho  # what is ours may be overwritten
+            rho, _ = converted(rho, k, wall, order, to_points=True, result=result)
     return rho
