@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +79,13 @@ class SmoothFlow:
 
     def interpolated(self, start: Array, multipliers: Array, dt: float) -> tuple[Array, Array]:
         """Feet as combinations: weights (multipliers, C) of nodes (C, outer, N + 1, inner)."""
+        largest = float(np.abs(multipliers).max()) or 1.0
+        steepest = float(np.abs(np.diff(self.v, axis=1)).max())
+        count = node_count(abs(dt) * largest * steepest)
+        if count < len(multipliers):
+            x, weights = combination(count, (multipliers / largest).tobytes())
+            return weights, self.traced(start, dt * largest * x)
         taus = dt * multipliers
-        longest = float(np.abs(taus).max()) or 1.0
-        count = node_count(longest * float(np.abs(np.diff(self.v, axis=1)).max()))
-        if count < len(taus):
-            x, weights = chebyshev(count)
-            return barycentric(x, weights, taus / longest), self.traced(start, longest * x)
         order = np.argsort(np.abs(taus), kind="stable")
         weights = np.zeros((len(taus), len(taus)))
         weights[order, np.arange(len(taus))] = 1.0
@@ -141,6 +142,13 @@ def chebyshev(degree: int) -> tuple[Array, Array]:
     weights[[0, -1]] *= 0.5
     order = np.argsort(np.abs(x), kind="stable")
     return x[order], weights[order]
+
+
+@lru_cache(maxsize=64)
+def combination(degree: int, places: bytes) -> tuple[Array, Array]:
+    """Chebyshev points and the matrix that interpolates from them at ``places``, floats."""
+    x, weights = chebyshev(degree)
+    return x, barycentric(x, weights, np.frombuffer(places))
 
 
 def barycentric(x: Array, weights: Array, t: Array) -> Array:
