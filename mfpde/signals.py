@@ -18,6 +18,9 @@ from types import FrameType
 
 RESUMABLE = 75  # exit code when the time is over
 MODULE = re.compile(r"-[a-zA-Z]*?m(?P<name>.*)")  # -m, alone or behind options without a value
+LIMIT = "--max-seconds"
+LONGEST = 1e8  # seconds that a timer takes
+OVER = f"the time given by {LIMIT} is over"
 AT_ONCE = 1e-6  # seconds
 QUIT = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,6 +57,8 @@ def receive(number: int, frame: FrameType | None) -> None:
     """The handler."""
     if number == signal.SIGALRM and received.first:
         return  # asked already
+    if number == signal.SIGALRM and received.loading:
+        os.write(sys.stderr.fileno(), f"stopped: {OVER}\n".encode())
     if received.first or received.loading:
         end(number)
     received.first = number
@@ -95,7 +100,7 @@ def exit_code() -> int:
 def told() -> str:
     """What has arrived, in words."""
     if received.first == signal.SIGALRM:
-        return "the time given by --max-seconds is over"
+        return OVER
     return f"{signal.Signals(received.first).name} was received"
 
 
@@ -140,6 +145,19 @@ def is_command() -> bool:
     return False
 
 
+def asked_limit(words: list[str]) -> float:
+    """The seconds on the command line, read before there is anything to read them with; or 0."""
+    for word, following in itertools.pairwise([*words, ""]):
+        option, equals, value = word.partition("=")
+        if option == LIMIT:
+            with suppress(ValueError):  # the command will say what is wrong
+                seconds = float(value if equals else following)
+                return seconds if 0 < seconds < LONGEST else 0.0
+    return 0.0
+
+
 if is_command():
     received.began = time.monotonic()
     install(loading=True)
+    signal.signal(signal.SIGALRM, receive)
+    signal.setitimer(signal.ITIMER_REAL, asked_limit(sys.argv))

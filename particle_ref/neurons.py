@@ -29,6 +29,7 @@ from particle_ref.problem import Array
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
+HEIGHT = 256  # samples whose sums are kept side by side
 WIDTH = 512  # particles side by side: what is summed up for them stays in the cache
 
 LN2, LN2_REST = math.log(2), 2.3190468138462996e-17  # ln 2 is their sum
@@ -117,16 +118,19 @@ def add_values_and_slopes(z: Array, r: float, total: Array) -> None:
 def averages(X: Array, V: Array, mass: Array) -> Array:
     """Σ_j p_j tanh(x_i·v_j), (n,), at inputs (n, k) of neurons (k, N) with masses (N,)."""
     (n, _), N = X.shape, V.shape[1]
-    totals, z = np.zeros((n, WIDTH)), np.empty(WIDTH)
-    for start in range(0, N, WIDTH):
-        end = min(start + WIDTH, N)
-        for i in range(n):
-            arguments(X[i], V, start, z[: end - start])
-            add_values(z[: end - start], mass[start:end], totals[i])
-    f = np.zeros(n)
-    for i in range(n):
-        for total in totals[i]:
-            f[i] += total
+    width = min(WIDTH, N)
+    f, totals, z = np.zeros(n), np.empty((min(HEIGHT, n), width)), np.empty(width)
+    for first in range(0, n, HEIGHT):
+        last = min(first + HEIGHT, n)
+        totals[:] = 0.0
+        for start in range(0, N, WIDTH):
+            end = min(start + WIDTH, N)
+            for i in range(first, last):
+                arguments(X[i], V, start, z[: end - start])
+                add_values(z[: end - start], mass[start:end], totals[i - first])
+        for i in range(first, last):
+            for total in totals[i - first]:
+                f[i] += total
     return f
 
 

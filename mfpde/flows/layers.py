@@ -14,7 +14,7 @@ import numpy as np
 from mfpde.flows.arrays import aligned
 from mfpde.problems.problem import Array
 
-SAME = 1e-15  # of the largest number: what a sum of two parts is told by
+SAME = 4e-16  # of the numbers in a cell: what a sum of two parts is told by, cell by cell
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,12 @@ def levelled(field: Array) -> Layers:
 def separated(field: Array) -> Layers:
     """The same, but tilt and one level where the field is a sum of two such parts."""
     whole = levelled(field)
-    tilt, level = whole.level[:, 0] - whole.level[0, 0], whole.level[0]
-    slack = SAME * float(np.abs(level).max() + np.abs(tilt).max())
-    for rise, row in zip(tilt, whole.level, strict=True):
-        if not np.abs(row - (rise + level)).max() <= slack:
+    lowest = int(np.abs(whole.level).max(axis=0).argmin())  # a column where no level hides the tilt
+    first = int(np.abs(whole.level[:, lowest]).argmin())
+    tilt, level = whole.level[:, lowest] - whole.level[first, lowest], whole.level[first]
+    for rise, layer in zip(tilt, whole.level, strict=True):
+        sizes = np.abs(layer) + abs(rise) + np.abs(level)
+        if not (np.abs(layer - (rise + level)) <= SAME * sizes).all():
             return whole
     one = aligned((1, len(level)))
     one[:] = level

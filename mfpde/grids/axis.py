@@ -62,7 +62,9 @@ class Axis:
             )
         if not isinstance(self.walls, str) or self.walls not in WALLS:
             raise InvalidInput(f"{self.label}: walls = {self.walls!r}", fix=f"one of {WALLS}")
-        object.__setattr__(self, "edges", np.array(edges, dtype=float))
+        own = np.array(edges, dtype=float)
+        own.setflags(write=False)  # runs hand it out
+        object.__setattr__(self, "edges", own)
 
     @property
     def cells(self) -> int:

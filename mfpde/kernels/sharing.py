@@ -37,5 +37,8 @@ def shared(kernel: Callable[..., int], arguments: tuple[Any, ...], blocks: int, 
     if parts == 1:
         return kernel(*arguments, 0, blocks)
     bounds = [blocks * part // parts for part in range(parts + 1)]
-    others = [team().submit(kernel, *arguments, *bounds[k : k + 2]) for k in range(1, parts)]
+    try:
+        others = [team().submit(kernel, *arguments, *bounds[k : k + 2]) for k in range(1, parts)]
+    except RuntimeError:  # the main thread is gone: no other takes work any more
+        return kernel(*arguments, 0, blocks)
     return kernel(*arguments, *bounds[:2]) + sum(other.result() for other in others)

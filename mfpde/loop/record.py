@@ -72,9 +72,12 @@ class Recorder:
         return row | (self.watched(self.snapshot(state)) if self.watch else {})
 
     def watched(self, snapshot: xr.Dataset) -> dict[str, float]:
-        """What every observer says of an instant; each sees its own copy."""
+        """What every observer says of an instant; each sees a copy of its own, with rho locked."""
+        rho = snapshot["rho"].values.view()
+        rho.setflags(write=False)
+        seen = snapshot.assign(rho=snapshot["rho"].copy(data=rho))
         return {
-            name: observed(name, observer(snapshot.copy())) for name, observer in self.watch.items()
+            name: observed(name, observer(seen.copy())) for name, observer in self.watch.items()
         }
 
     def dimensions(self) -> dict[str, tuple[str, ...]]:

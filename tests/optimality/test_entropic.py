@@ -48,9 +48,7 @@ def test_the_energy_is_the_flows(world):
     cells, flow = Cells(problem, grid), mf.WassersteinFlow(problem, grid)
     masses = random_masses(np.random.default_rng(0), cells.volumes.shape)
     field = flow.field(masses.reshape(grid.shape) / grid.volumes)
-    size = abs(field.risk) + abs(
-        field.energy - field.risk
-    )  # of either sign
+    size = abs(field.risk) + abs(field.energy - field.risk)  # of either sign
     assert_allclose(cells.energy(masses), field.energy, rtol=0, atol=1e-14 * size)
     assert_allclose(cells.prediction(masses), field.prediction, rtol=0, atol=1e-14)
 
