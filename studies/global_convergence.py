@@ -30,7 +30,7 @@ CLAIM = Claim(
     "support nor a non-polynomial activation is needed. Points, lines and narrow arcs stall with "
     "the certificate violated; half a circle of ReLU does not separate and arrives all the same, "
     "later: separation suffices and is not necessary. A mass ε on the missing side escapes after "
-    "log(1/ε)/(4|J|), and what grids leak grows just so",
+    "log(1/ε)/(4|J|), and what grids leak grows just so.",
 )
 
 SIZE = 0.1  # of |a| and |w| where a ReLU network starts
@@ -388,7 +388,7 @@ def particles(data: xr.Dataset) -> Figure:
                 ax.axhline(-one.infimum[-1], color="0.7", lw=0.6)
         ax.set(title=name, xlabel="PDE time t")
         ax.legend(fontsize=8)
-    axes[0].set_ylabel("F − F* (certified optimum)\ngrey: −inf V of the stalled")
+    axes[0].set_ylabel("F − F* (certified optimum; less at 1e-10)\ngrey: −inf V of the stalled")
     return figure
 
 
@@ -406,16 +406,19 @@ def escaping(data: xr.Dataset) -> Figure:
     for k, cells in enumerate(data.cells.values):
         c = data.leaked_c.sel(side="w > 0", cells=cells)
         right.semilogy(
-            data.grid_time, c.clip(1e-12), ("-", "--", ":")[k % 3], label=f"{cells}² cells"
+            data.grid_time, c.where(c > 0), ("-", "--", ":")[k % 3], label=f"{cells}² cells"
         )
     t = data.grid_time.values
     grown = 1e-4 * np.exp(rate * t)
-    right.semilogy(t[grown < final], grown[grown < final], "k-", lw=0.6, label="slope e^{4|J|t}")
+    right.semilogy(
+        t[grown < final], grown[grown < final], "k-", lw=0.6, label=r"slope $e^{4\,|J|\,t}$"
+    )
     right.axhline(final, color="0.6", lw=0.8, label="final value")
     right.set(
         xlabel="PDE time t", ylabel="∫a|w|dρ over w < 0", title="what grids leak, start at w > 0"
     )
-    right.legend(fontsize=8)
+    right.set_ylim(bottom=1e-14)  # room for the legend
+    right.legend(fontsize=8, loc="lower right")
     return figure
 
 
@@ -425,11 +428,10 @@ def densities(data: xr.Dataset) -> Figure:
     left, right = figure.subplots(1, 2)
     for k, cells in enumerate(data.cells.values):
         style = ("-", "--", ":")[k % 3]
-        for side, colour in (("w > 0", "C3"), ("both", "C0")):
+        for side, look in (("w > 0", "C3s"), ("both", "C0o")):
             above = data.above_grid.sel(side=side, cells=cells)
-            left.semilogy(
-                data.grid_time, above, colour + style, label=f"start {side}, {cells}² cells"
-            )
+            label = f"start {side}, {cells}² cells"
+            left.semilogy(data.grid_time, above, look + style, mfc="none", markevery=4, label=label)
     left.set(title="ReLU, one input", xlabel="PDE time t", ylabel="F − F*")
     for support, style in zip(data.support.values, ("C0o-", "C3s--"), strict=True):
         leak = float(data.beyond.sel(support=support)[-1])
