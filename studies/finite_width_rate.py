@@ -252,7 +252,7 @@ def means(data: xr.Dataset) -> list[Check]:
 
 
 def normality(data: xr.Dataset) -> list[Check]:
-    """Of the widest networks' prediction; 3/√m and 0.01 are for the skewness that is left."""
+    """Of the widest networks' prediction; ½/√m and 0.01 are for the skewness that is left."""
     z, m = standardised(data), float(data.width[-1])
     error = ALARM * np.sqrt(0.05 * 0.95 / len(z)) + 0.01
     return [
@@ -292,7 +292,7 @@ def rates(ax: Axes, data: xr.Dataset) -> None:
     """Size, scatter and mean of R_m − R against m, at the last time."""
     last, m = data.isel(time=-1), data.width.values.astype(float)
     mean = last.halving.mean("pair") / m
-    ax.plot(m, size(last), "o-", label=r"root mean square of $R_m-R$")
+    ax.plot(m, size(last), "o-", ms=7, mfc="none", label=r"root mean square of $R_m-R$")
     ax.plot(m, last.risk.std("replica"), "s:", color="C1", label="its scatter")
     ax.plot(m, mean, "^--", color="C2", label="its mean (by halves)")
     sigma = float(np.sqrt(last.risk_variance))
@@ -331,11 +331,12 @@ def limit_figure(data: xr.Dataset) -> Figure:
                       capsize=3, label=f"t = {t:g}")  # fmt: skip
         left.axhline(float(off.covariance.isel(time=k, sample=-1, sample_2=-1)), color=f"C{k}",
                      ls="--")  # fmt: skip
-    left.set(xscale="log", yscale="log", xlabel="neurons $m$", ylabel=r"$m\,\mathrm{Var} f_m(x_0)$",
-             title="dashed: the central limit")  # fmt: skip
+    left.set(xscale="log", yscale="log", xlabel="neurons $m$",
+             ylabel=r"$m\,\mathrm{Var}\,f_m(x_0)$", title="dashed: the central limit")  # fmt: skip
     left.set_xticks(data.width, data.width.values)
     left.xaxis.minorticks_off()
-    left.legend(fontsize=7)
+    left.set_ylim(top=2 * left.get_ylim()[1])
+    left.legend(fontsize=7, ncols=4, loc="upper center")
     z = standardised(data)
     at = np.linspace(-4, 4, 200)
     right.hist(z, bins=np.linspace(-4, 4, 41), density=True, color="0.8", edgecolor="0.6")
