@@ -29,7 +29,7 @@ CLAIM = Claim(
     reference="Chizat & Bach 2018, §2.2 (arXiv 1805.09545): the Wasserstein gradient flow of F",
     standing="theorem",
     verdict="Every method keeps mass + escaped at 1 to 2e-15, and none that promises it raises F. "
-    "Those of exact energy book what F loses to 2e-13 of it, with mass leaving through open walls, "
+    "Those of exact energy book what F loses to 2e-13 of F(0), mass leaving through open walls, "
     "and implicit Scharfetter-Gummel steps do so at any dt up to 1000. The others come to the "
     "flow's F(T) with the order in dt that they promise: 1, 2, 3 or 4. Gradient descent has no "
     "such law in discrete time: a step of dt = 8 raises F by 2.3.",
