@@ -45,7 +45,7 @@ ANGLES = np.deg2rad([-86.3, 53.1, 23.2, 141.2, -32.1])  # digitised from the fig
 SIGNS = {"figure": np.array([1.0, -1, -1, 1, 1]), "positive": np.ones(5)}
 MASS = 1 / len(ANGLES)
 NEAR = 0.05  # radians within which a neuron is on a ray
-SOLVED = 1e-7  # risk, of 0.03 at the start
+SOLVED = 1e-7  # risk, of 0.024 at the start
 THERE = 1e-10  # risk at which masses are read
 MARK, STYLE, COLOUR = {1: "o", -1: "s"}, {1: "-", -1: ":"}, {1: "C3", -1: "C0"}
 LINE = {5: ":", 10: "--", 100: "-"}
@@ -316,7 +316,7 @@ def checks(data: xr.Dataset) -> list[Check]:
         ),
         Check(f"risk < {THERE}: a line's mass off 0.2", float(line.max()), 0, 1e-3),
         Check("and mass on no line", float(there.astray.max()), 0, 1e-3),
-        Check("and a ray's mass off 0.2, median", float(ray.median()), 0, 1e-3),
+        Check("and a ray's mass off 0.2", float(ray.max()), 0, 1e-3),
         Check("teacher turned round, as much mass: risk", abs(float(data.turned_risk)), 0, 1e-15),
         Check("its mass off 0.2 on a ray", float(data.turned_off), 0.1),
         Check("conic particles are the flow", float(data.conic_gap), 0, 1e-7),
@@ -386,7 +386,10 @@ def ends_of(data: xr.Dataset) -> Figure:
             off = np.maximum(wrong(chosen[f"{kind}_mass"]), 1e-12)
             right.loglog(risk, off, marker, mfc="none", label=f"{kind}, {label}")
     right.axhline(1e-3, color="0.7", lw=0.8)
-    right.set(xlabel="risk at the end", ylabel="largest |mass − 0.2| of the five")
+    right.set(
+        xlabel="risk at the end (less at 1e-18)",
+        ylabel="largest |mass − 0.2| of the five (less at 1e-12)",
+    )
     right.set_title("Masses are found as the risk falls")
     right.legend(frameon=False, fontsize=8)
     return figure
