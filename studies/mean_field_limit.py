@@ -221,7 +221,7 @@ def checks(data: xr.Dataset) -> list[Check]:
         title = f"{case}: exponent in m of sup_t truth_gap, Sobol', at most of (log m)^(D−1)/m"
         most = slope(m, np.log(m) ** (D - 1) / m) + slope_error(gaps, S)
         found.append(Check(title, slope(m, gaps.sel(case=case).values), high=most))
-    return [*found, energy_at_start(data)]
+    return [*found, energy_at_start(data), energy_at_end(data)]
 
 
 def energy_at_start(data: xr.Dataset) -> Check:
@@ -237,6 +237,27 @@ def energy_at_start(data: xr.Dataset) -> Check:
         ratio,
         1 - error,
         1 + error,
+    )
+
+
+def energy_at_end(data: xr.Dataset) -> Check:
+    """Networks at the last time are as far from the density as fresh draws from it are.
+
+    Root mean squares over S networks and D draws, of χ² with one degree of freedom at worst, have
+    logarithms of variance 1/2S and 1/2D; the mean is over widths, whose draws are independent.
+    """
+    last = data.energy_distance.sel(kind="iid").isel(time=-1)
+    off = np.log((last**2).mean("replica", skipna=False) ** 0.5 / data.floor_energy_distance)
+    mean = off.mean("width")
+    S, D = data.sizes["replica"], int(data.attrs["config_draws"])
+    widths = int(off.notnull().any("case").sum())
+    error = ALARM * np.sqrt((1 / S + 1 / D) / (2 * widths))
+    return Check(
+        f"energy distance at last over that of {D} fresh draws, {S} replicas "
+        "(false alarm 1e-4 for each activation), farthest from 1",
+        float(np.exp(mean[int(np.abs(mean.values).argmax())])),
+        float(np.exp(-error)),
+        float(np.exp(error)),
     )
 
 
