@@ -309,6 +309,8 @@ def checks(data: xr.Dataset) -> list[Check]:
     there = data.isel(student=(data.risk < THERE).values)
     line, ray = wrong(there.line_mass), wrong(there.ray_mass)
     worst = data.noisy_gap.isel(noisy_dt=-1).max()
+    t = teacher(SIGNS["figure"])
+    h, at_zero = 2 * np.pi / 1024, 0.5 * float(kernel(t, t).mean())  # of points; the risk of f = 0
     found = [
         Check("fraction of 5 neurons above risk 1e-7", len(stuck.student) / len(five.student), 0.5),
         Check(
@@ -320,7 +322,7 @@ def checks(data: xr.Dataset) -> list[Check]:
         Check("teacher turned round, as much mass: risk", abs(float(data.turned_risk)), 0, 1e-15),
         Check("its mass off 0.2 on a ray", float(data.turned_off), 0.1),
         Check("conic particles are the flow", float(data.conic_gap), 0, 1e-7),
-        Check("kernel against 1024 points", float(data.quadrature_gap), 0, (2 * np.pi / 1024) ** 2),
+        Check("kernel against 1024 points", float(data.quadrature_gap), 0, h**2 * at_zero),
         # Strong order 1/2 in dt is 1/2 in the slope of log RMS; mean over replicas, fixed seeds.
         Check("SGD: order of its RMS gap in dt", order(data), 0.3, 0.75),
         Check("SGD: largest relative gap at its least step", float(worst), 0, 0.5),
