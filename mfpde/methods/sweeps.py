@@ -14,7 +14,6 @@ everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -23,6 +22,7 @@ from functools import partial
 import numpy as np
 
 from mfpde.errors import InvalidInput
+from mfpde.flows.arrays import Recycled
 from mfpde.flows.interaction import LiftedFeatures, PlainFeatures, steepest_curvature
 from mfpde.flows.quadrature import converted
 from mfpde.flows.table import FeatureTable
@@ -48,7 +48,6 @@ from mfpde.problems.losses import BoundLoss, square
 from mfpde.problems.problem import Array, Problem
 
 ROUNDING = 1e-12  # of a strength read off a gradient
-UNHELD = 3  # references to an array: the list's, the loop's and the question's own
 UNSEEN = 1e-18  # mass too little to ask what energy it has
 
 
@@ -83,21 +82,6 @@ class Drift:
     s: float
 
 
-class Room:
-    """Arrays of one shape, lent again once nobody holds them: new pages cost as much as a sweep."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape, self.arrays = shape, list[Array]()
-
-    def take(self) -> Array:
-        """An array that no one else refers to, views included; what it holds has no meaning."""
-        for array in self.arrays:
-            if sys.getrefcount(array) == UNHELD:
-                return array
-        self.arrays.append(np.empty(self.shape))
-        return self.arrays[-1]
-
-
 class Sweeps:
     """Moves of a flow's density along each of its coordinates."""
 
@@ -105,7 +89,7 @@ class Sweeps:
         problem = flow.problem
         assert isinstance(problem, Problem)
         self.flow, self.problem, self.order = flow, problem, order
-        self.room = Room(flow.grid.shape)
+        self.room = Recycled(flow.grid.shape)
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.widths = [float(axis.widths[0]) for axis in self.axes]  # uniform, all of them
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
@@ -240,7 +224,7 @@ class Sweeps:
         for j, (now, wanted) in enumerate(zip(density.pointwise, pointwise, strict=True)):
             if now != wanted:
                 wall, fresh = self.flow.walls[self.names[j]], values is not density.values
-                result = values if fresh else self.room.take()
+                result = values if fresh else self.room.empty()
                 values, count = converted(values, j, wall, self.order, wanted, result=result)
                 limited["conversions"] += count
         return replace(density, values=values, pointwise=pointwise, limited=limited)
@@ -268,7 +252,7 @@ class Sweeps:
     def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
         """The density that a kernel makes of it along axis k."""
         name = self.names[k]
-        values, view = self.room.take(), axis_view(start.values, k)
+        values, view = self.room.empty(), axis_view(start.values, k)
         out = np.zeros((2, view.shape[0], view.shape[2]))
         wall = WALL[self.flow.walls[name]]
         count = remap(view, wall=wall, result=axis_view(values, k), out=out)

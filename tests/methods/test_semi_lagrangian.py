@@ -7,7 +7,7 @@ from scipy.linalg import expm
 import mfpde as mf
 from mfpde.errors import InvalidInput
 from mfpde.methods.splitting import merged, strang
-from mfpde.methods.sweeps import Density, Room, Sweeps
+from mfpde.methods.sweeps import Density, Sweeps
 
 X = np.linspace(-2, 2, 8)
 Y = np.sin(1.5 * X)
@@ -333,15 +333,3 @@ def test_two_half_steps_are_made_in_five_moves():
     once = stepper.split(start, 0.2, 2)
     np.testing.assert_allclose(once.values, two.values, rtol=0, atol=2e-7 * two.values.max())
     assert once.pointwise == [False, False]
-
-
-def test_arrays_are_lent_again_once_nobody_holds_them():
-    room = Room((3, 2))
-    first, second = room.take(), room.take()
-    view = first[1:]
-    assert first is not second
-    numbers = {id(array) for array in room.arrays}
-    del first
-    assert id(room.take()) not in {id(view.base), id(second)}
-    del view
-    assert id(room.take()) in numbers
