@@ -22,6 +22,7 @@ from mfpde.loop.reading import DONE, MANIFEST, folder_of, load
 from mfpde.version import __version__
 
 LIBRARIES = ("numpy", "scipy", "xarray", "numba", "zarr", "fipy", "matplotlib", "POT")
+REPORT = "report.html"
 READING = "permission to read it"
 
 
@@ -60,8 +61,14 @@ def is_result(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         if (folder / COMMIT).is_file():
             raise damaged(folder / MANIFEST, "it is missing")
+        if (folder / REPORT).is_file():
+            raise InvalidInput(
+                f"{folder} holds a report and no run",
+                "a study writes its answer at the end, whole",
+                f"open {folder / REPORT}",
+            )
         raise InvalidInput(
-            f"{folder} holds nothing of this software",
+            f"{folder} holds nothing of this software" if folder.exists() else f"no {folder}",
             f"there is neither {results.PLAN} nor {MANIFEST} in it",
             "a folder of mfpde run, or of solve(to=…)",
         )

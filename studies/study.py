@@ -26,8 +26,9 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from importlib.metadata import version
 from operator import length_hint
 from pathlib import Path
@@ -183,6 +184,15 @@ class Study:
                 "a value of that type; several are separated by commas",
             ) from None
 
+    def version_of(self, config: Any) -> str:
+        """Whether parameters are those of the full version, the quick one, or which are others."""
+        for name, whole in {"full": self.config(), "quick": self.config(quick=True)}.items():
+            if config == whole:
+                return name
+        full, given = asdict(self.config()), asdict(config)
+        others = [f"{k}={told(v)}" for k, v in given.items() if v != full[k]]
+        return "other parameters: " + ", ".join(others)
+
     def types(self) -> dict[str, Any]:
         """The type of every field of its Config."""
         config = self.about["Config"]
@@ -220,8 +230,10 @@ def named(name: str) -> Study:
     Raises InvalidInput, which lists all names.
     """
     known = {path.stem: path for path in files()}
+    near = get_close_matches(name, known, 1)
     if name not in known:
-        raise InvalidInput(f"there is no study {name}", f"there are {', '.join(known)}")
+        fix = f"mfpde study {near[0]}" if near else "mfpde list"
+        raise InvalidInput(f"there is no study {name}", f"there are {', '.join(known)}", fix)
     return read(known[name])
 
 
@@ -231,7 +243,10 @@ def parsed(text: str, kind: Any) -> Any:
     Raises ValueError.
     """
     if get_origin(kind) is tuple:
-        return tuple(parsed(part, get_args(kind)[0]) for part in text.split(",") if part.strip())
+        parts = [part for part in text.split(",") if part.strip()]
+        if not parts:
+            raise ValueError(text)
+        return tuple(parsed(part, get_args(kind)[0]) for part in parts)
     if kind is bool:
         if text.strip().lower() not in WORDS:
             raise ValueError(text)
@@ -295,11 +310,12 @@ def perform(
     """
     if folder is not None:
         refuse_existing(folder)
+        try_out(folder)
     started = time.perf_counter()
-    data = study.about["run"](config, progress or Progress())
-    data = data.assign_attrs({f"config_{k}": stored(v) for k, v in asdict(config).items()})
-    checks = study.about["checks"](data)
-    with styled():
+    with blamed(study, config), styled():
+        data = study.about["run"](config, progress or Progress())
+        data = data.assign_attrs({f"config_{k}": stored(v) for k, v in asdict(config).items()})
+        checks = study.about["checks"](data)
         drawn = study.about["figures"](data)
     pictures = {name: rendered(figure, "png") for name, figure in drawn.items()}
     drawings = {name: rendered(figure, "pdf") for name, figure in drawn.items()}
@@ -308,6 +324,30 @@ def perform(
     if folder is not None:
         write(result, folder)
     return result
+
+
+@contextmanager
+def blamed(study: Study, config: Any) -> Iterator[None]:
+    """Says of what goes wrong with a user's own parameters that it may be theirs."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        version = study.version_of(config)
+        if version in ("full", "quick"):
+            raise
+        raise InvalidInput(
+            f"{study.name} does not run with {version}",
+            f"{type(error).__name__}: {error}",
+            f"other values; mfpde study {study.name} --fields says what they mean",
+        ) from error
+
+
+def try_out(folder: Path) -> None:
+    """Raise StorageError before anything is computed where a folder cannot be made."""
+    beside = folder.with_name(folder.name + TEMPORARY)
+    with reported(folder, "permission there, or another --out"):
+        make_all(beside)
+        shutil.rmtree(beside)
 
 
 def refuse_existing(folder: Path) -> None:
@@ -389,6 +429,7 @@ def asked(result: Result) -> dict[str, str]:
     """The claim and the parameters, line by line."""
     claim = result.study.claim
     about = {"claim": claim.statement, "stated in": claim.reference, "standing": claim.standing}
+    about["version"] = result.study.version_of(result.config)
     return about | {field: told(value) for field, value in asdict(result.config).items()}
 
 
@@ -396,6 +437,16 @@ def table(checks: Sequence[Check]) -> tuple[list[str], list[list[str]]]:
     """Header and rows."""
     rows = [[c.name, f"{c.value:.4g}", c.bound, "yes" if c.passed else "NO"] for c in checks]
     return ["check", "value", "bound", "passed"], rows
+
+
+def opening(result: Result) -> str:
+    """What is found: by this run, and by the full version where this is another."""
+    verdict, version = result.study.claim.verdict, result.study.version_of(result.config)
+    if version == "full":
+        return verdict
+    passed = len(result.checks) - len(result.failed)
+    this = f"This run ({version}) passed {passed} of {len(result.checks)} checks."
+    return f"{this} The full version finds: {verdict}"
 
 
 def words(name: str) -> str:
@@ -409,7 +460,7 @@ def page(result: Result) -> Page:
     caption = f"{passed} of {len(result.checks)} checks passed."
     return Page(
         result.study.title,
-        result.study.claim.verdict,
+        opening(result),
         asked(result),
         [Table(caption, *table(result.checks))],
         [Picture(png, f"{words(name)}.", words(name)) for name, png in result.pictures.items()],
@@ -424,7 +475,7 @@ def report(result: Result) -> str:
         [
             f"# {result.study.title}",
             "",
-            result.study.claim.verdict,
+            opening(result),
             "",
             *listed(asked(result)),
             "",
