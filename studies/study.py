@@ -345,9 +345,11 @@ def blamed(study: Study, config: Any) -> Iterator[None]:
 def try_out(folder: Path) -> None:
     """Raise StorageError before anything is computed where a folder cannot be made."""
     beside = folder.with_name(folder.name + TEMPORARY)
+    missing = [part for part in (beside, *beside.parents) if not part.exists()]
     with reported(folder, "permission there, or another --out"):
         make_all(beside)
-        shutil.rmtree(beside)
+        for part in missing:
+            part.rmdir()
 
 
 def refuse_existing(folder: Path) -> None:
