@@ -17,7 +17,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, exponent
 
 import mfpde as mf
 import particle_ref as pr
@@ -210,11 +210,6 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     return data
 
 
-def slope(x: xr.DataArray | Array, y: xr.DataArray | Array) -> float:
-    """Of log y in log x."""
-    return float(np.polyfit(np.log(np.asarray(x)), np.log(np.asarray(y)), 1)[0])
-
-
 def typical(data: xr.Dataset) -> xr.DataArray:
     """Root mean square of SGD's gap over seeds."""
     return np.sqrt((data.noise_gap**2).mean("seed"))
@@ -233,22 +228,22 @@ def checks(data: xr.Dataset) -> list[Check]:
     unsteady = data.long_step * data.first_curvature > 2
     return [
         # Promised: at least 2, and 6 where cells are hardly stretched.
-        Check("order in h of grid against particles", -slope(data.cells, data.map_gap), 2, 8),
+        Check("order in h of grid against particles", -exponent(data.cells, data.map_gap), 2, 8),
         Check("grid against particles, finest", float(data.map_gap[-1]), 0, 1e-4),
         Check(
             "order in dt of particles against the flow",
-            slope(data.step, data.flow_gap[0]),
+            exponent(data.step, data.flow_gap[0]),
             0.9,
             1.15,
         ),
         Check(
             "order in dt of the grid against the flow",
-            slope(data.step, data.flow_gap[1]),
+            exponent(data.step, data.flow_gap[1]),
             0.9,
             1.15,
         ),
         # RMS over seeds, known to 1/√(2·seeds); slopes over a decade to 0.1.
-        Check("SGD, b = 1: order in dt", slope(sgd.noisy_step, sgd[0]), 0.25, 0.8),
+        Check("SGD, b = 1: order in dt", exponent(sgd.noisy_step, sgd[0]), 0.25, 0.8),
         Check(
             "SGD: gap at the largest batch / what b = 1 tells",
             float(ratio[-1] / ratio[0]),

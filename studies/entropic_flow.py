@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, exponent
 
 import mfpde as mf
 import particle_ref as pr
@@ -245,7 +245,7 @@ def checks(data: xr.Dataset) -> list[Check]:
     """The sandwich, the rates, the fixed point, λ → 0, particles, and no noise."""
     found = data.entropy < 0.5
     excess = (data.cost - data.least_cost).values
-    fit = np.polyfit(np.log(data.entropy.values[found]), np.log(excess[found]), 1)
+    order = exponent(data.entropy[found], excess[found])
     quadratic = np.polyfit(data.quadratic_time[2:], np.log(data.quadratic_gap[2:]), 1)[0]
     ridge, width = data.attrs["config_ridge"], float(data.w[1] - data.w[0])
     # Of the rate: cells of that width, of second order, and steps, of first.
@@ -262,7 +262,7 @@ def checks(data: xr.Dataset) -> list[Check]:
         Check("λKL(ρ|Gibbs) at the end / at first, greatest", fallen, 0, 1e-4),
         # Both are as near to ρ* as Pinsker says, the other start to a factor of 3.
         Check("ends of two starts, L1", float(data.apart.max()), 0, 4 * far),
-        Check("λ → 0: order in λ of risk + ridge above the least", float(fit[0]), 0.85, 1.15),
+        Check("λ → 0: order in λ of risk + ridge above the least", order, 0.85, 1.15),
         # In equilibrium a cloud's risk is O(1/m) above; |z| > 5 has probability below 1e-4 even for
         # Student's law with 30 degrees of freedom.
         Check(f"{m[0]} Langevin particles: bias / its error", float(bias[0] / error[0]), 3),

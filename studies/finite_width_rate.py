@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
-from study import Check, Claim, Progress
+from study import ALARM, Check, Claim, Progress, described, exponent
 
 import mfpde as mf
 import particle_ref as pr
@@ -38,7 +38,6 @@ CLAIM = Claim(
 
 CASES = ("off the minimum", "at the minimum")
 METHOD = pr.GradientFlow(rtol=1e-5, atol=1e-7)
-ALARM = 3.9  # standard deviations of a normal that are exceeded once in 10⁴
 KOLMOGOROV = 2.23  # what √M times its statistic exceeds once in 10⁴
 
 
@@ -99,7 +98,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
         },
         coords=coords,
     )
-    return described(data.merge(xr.concat(limits, xr.DataArray(list(CASES), dims="case"))))
+    return described(data.merge(xr.concat(limits, xr.DataArray(list(CASES), dims="case"))), ABOUT)
 
 
 def replicas(problem: mf.Problem, m: int, k: int, config: Config) -> list[xr.Dataset]:
@@ -141,22 +140,18 @@ def shift(problem: mf.Problem, m: int, config: Config) -> NDArray[np.float64]:
     return values
 
 
-def described(data: xr.Dataset) -> xr.Dataset:
-    about = {
-        "risk": "risk of a network",
-        "prediction": "prediction of a network",
-        "halving": "m (R_A + R_B − 2R_AB)/2, whose mean is the m E(R_m − R) of large m",
-        "limit_risk": "risk R of the limit",
-        "limit_prediction": "prediction f of the limit",
-        "covariance": "limiting covariance of √m (f_m − f)",
-        "risk_variance": "limiting variance of √m (R_m − R)",
-        "scatter_shift": "what scatter alone adds to m E(R_m − R)",
-    }
-    for name, words in about.items():
-        data[name].attrs = {"long_name": words, "units": "1"}
-    data["time"].attrs = {"long_name": "PDE time", "units": "1"}
-    data["width"].attrs = {"long_name": "neurons m", "units": "1"}
-    return data
+ABOUT = {
+    "risk": "risk of a network",
+    "prediction": "prediction of a network",
+    "halving": "m (R_A + R_B − 2R_AB)/2, whose mean is the m E(R_m − R) of large m",
+    "limit_risk": "risk R of the limit",
+    "limit_prediction": "prediction f of the limit",
+    "covariance": "limiting covariance of √m (f_m − f)",
+    "risk_variance": "limiting variance of √m (R_m − R)",
+    "scatter_shift": "what scatter alone adds to m E(R_m − R)",
+    "time": "PDE time",
+    "width": "neurons m",
+}
 
 
 # What is found ------------------------------------------------------------------------------------
@@ -172,9 +167,9 @@ def size(data: xr.Dataset) -> xr.DataArray:
     return (gap(data) ** 2).mean("replica") ** 0.5
 
 
-def slope(of: xr.DataArray) -> float:
+def in_width(of: xr.DataArray) -> float:
     """Exponent in m."""
-    return float(np.polyfit(np.log(of.width.values), np.log(of.values), 1)[0])
+    return exponent(of.width, of)
 
 
 def standardised(data: xr.Dataset) -> NDArray[np.float64]:
@@ -197,7 +192,7 @@ def checks(data: xr.Dataset) -> list[Check]:
     told = f"{M} replicas, false alarm 1e-4"
     found = []
     for k, t in enumerate(data.time.values):
-        exponents = slope(size(off).isel(time=k)), slope(size(at).isel(time=k))
+        exponents = in_width(size(off).isel(time=k)), in_width(size(at).isel(time=k))
         found += [
             Check(f"t = {t:g}: exponent of |R_m − R| off the minimum ({told})", exponents[0],
                   -0.5 - tilt, -0.5 + tilt),

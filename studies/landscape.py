@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, described
 
 import mfpde as mf
 import particle_ref as pr
@@ -121,7 +121,7 @@ def best_neuron(problem: mf.Problem, low: float, high: float) -> Array:
 
 def run(config: Config, progress: Progress) -> xr.Dataset:
     parts = (mixtures, paths, twins, saddles, trap)
-    return described(xr.merge([part(config) for part in progress(parts, "landscape")]))
+    return described(xr.merge([part(config) for part in progress(parts, "landscape")]), ABOUT)
 
 
 # Convexity ----------------------------------------------------------------------------------------
@@ -302,22 +302,18 @@ def hessian(problem: mf.Problem, u: Array) -> Array:
     return np.array([[0, first], [first, a * second]])
 
 
-def described(data: xr.Dataset) -> xr.Dataset:
-    about = {
-        "bend": "least second difference of the risk along a mixture",
-        "bend_error": "its distance to |f₁ − f₀|², square loss",
-        "entropic_bend": "second differences of F with entropy along a mixture",
-        "mixed_risk": "risk of mixtures of two trained networks",
-        "moved_risk": "risk while neurons move straight from one to the other",
-        "prediction_gap": "root mean squared difference of predictions of two measures",
-        "saddle_time": "time in which the risk halves from N(0, ε²)",
-        "near_risk": "risk from starts about the best single neuron",
-        "mixed_mass_risk": "risk when a share of the neurons starts elsewhere",
-        "mass_time": "time in which that risk halves",
-    }
-    for name, words in about.items():
-        data[name].attrs = {"long_name": words, "units": "1"}
-    return data
+ABOUT = {
+    "bend": "least second difference of the risk along a mixture",
+    "bend_error": "its distance to |f₁ − f₀|², square loss",
+    "entropic_bend": "second differences of F with entropy along a mixture",
+    "mixed_risk": "risk of mixtures of two trained networks",
+    "moved_risk": "risk while neurons move straight from one to the other",
+    "prediction_gap": "root mean squared difference of predictions of two measures",
+    "saddle_time": "time in which the risk halves from N(0, ε²)",
+    "near_risk": "risk from starts about the best single neuron",
+    "mixed_mass_risk": "risk when a share of the neurons starts elsewhere",
+    "mass_time": "time in which that risk halves",
+}
 
 
 # What is found ------------------------------------------------------------------------------------

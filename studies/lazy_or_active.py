@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, described, exponent, exponent_error
 
 import mfpde as mf
 import particle_ref as pr
@@ -93,7 +93,7 @@ class Config:
 
 def run(config: Config, progress: Progress) -> xr.Dataset:
     parts = (linear, circle, generalisation, table)
-    return described(xr.merge([part(config) for part in progress(parts, "scales")]))
+    return described(xr.merge([part(config) for part in progress(parts, "scales")]), ABOUT)
 
 
 # (i) The closed form ------------------------------------------------------------------------------
@@ -309,23 +309,19 @@ def own_scales(problem: mf.Problem, m: int, seed: int, factor: float) -> dict[st
     }
 
 
-def described(data: xr.Dataset) -> xr.Dataset:
-    about = {
-        "linear_kernel_change": "relative kernel change, linear activation",
-        "linear_closed_form": "√(1 + (b/(α s₂))²) − 1, α = τ²",
-        "weight_change": "displacement of neurons over their size",
-        "kernel_change": "relative change of the tangent kernel",
-        "linear_gap": "distance to the tangent model over the distance travelled",
-        "test_risk": "test risk over that of f = 0",
-        "tangent_risk": "test risk of the tangent model after as many steps, over that of f = 0",
-        "train_risk": "risk at the end over that of the start",
-        "step": "largest stable step on the neurons' own gradients",
-        "start": "root mean square of f at the start",
-        "displacement": "root mean square displacement of a neuron",
-    }
-    for name, words in about.items():
-        data[name].attrs = {"long_name": words, "units": "1"}
-    return data
+ABOUT = {
+    "linear_kernel_change": "relative kernel change, linear activation",
+    "linear_closed_form": "√(1 + (b/(α s₂))²) − 1, α = τ²",
+    "weight_change": "displacement of neurons over their size",
+    "kernel_change": "relative change of the tangent kernel",
+    "linear_gap": "distance to the tangent model over the distance travelled",
+    "test_risk": "test risk over that of f = 0",
+    "tangent_risk": "test risk of the tangent model after as many steps, over that of f = 0",
+    "train_risk": "risk at the end over that of the start",
+    "step": "largest stable step on the neurons' own gradients",
+    "start": "root mean square of f at the start",
+    "displacement": "root mean square displacement of a neuron",
+}
 
 
 # What is found ------------------------------------------------------------------------------------
@@ -347,27 +343,16 @@ def checks(data: xr.Dataset) -> list[Check]:
         ("largest τ: test risk over that of the tangent model", ratio, 0.8, 1.2),
     ]
     found = [Check(name, float(value), low, high) for name, value, low, high in rows]
-    error = slope_error(data)
+    error = exponent_error(data.width, data.sizes["width_seed"])
     for name, exponents in EXPONENTS.items():
-        for scaling, exponent in zip(data.scaling.values, exponents, strict=True):
+        for scaling, claimed in zip(data.scaling.values, exponents, strict=True):
             values = np.sqrt((data[name].sel(scaling=scaling) ** 2).mean("width_seed"))
-            measured = float(np.polyfit(np.log(data.width), np.log(values), 1)[0])
+            measured = exponent(data.width, values)
             title = f"table, {scaling}: exponent of {name} in m, {data.sizes['width_seed']} seeds"
             found.append(
-                Check(f"{title} (false alarm 1e-4)", measured, exponent - error, exponent + error)
+                Check(f"{title} (false alarm 1e-4)", measured, claimed - error, claimed + error)
             )
     return found
-
-
-def slope_error(data: xr.Dataset) -> float:
-    """A fitted slope's error, exceeded once in 10⁴, plus 0.05 for the terms of higher order.
-
-    A mean square over S seeds of χ² with one degree of freedom, the worst case, has a logarithm
-    with the variance 2/S; its root half of that deviation.
-    """
-    log_width = np.log(data.width.values)
-    spread = np.sqrt(((log_width - log_width.mean()) ** 2).sum())
-    return float(3.9 / np.sqrt(2 * data.sizes["width_seed"]) / spread + 0.05)
 
 
 # Pictures -----------------------------------------------------------------------------------------

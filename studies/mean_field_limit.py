@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from study import Check, Claim, Progress
+from study import ALARM, Check, Claim, Progress, described, exponent, exponent_error
 
 import mfpde as mf
 import particle_ref as pr
@@ -40,7 +40,6 @@ CASES = {"tanh": mf.tanh, "sigmoid": mf.sigmoid, "relu": mf.relu, "tanh, bias": 
 KINDS: tuple[Literal["iid", "sobol"], ...] = ("iid", "sobol")
 DISTANCES = ("prediction_gap", "w1_a", "w1_w", "energy_distance")
 DRAWN = DISTANCES[-2:]  # whose floor is drawn
-ALARM = 3.9  # standard deviations of a normal that are exceeded once in 10⁴
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
                 "width": list(config.widths),
                 "time": list(config.times),
             },
-        )
+        ),
+        ABOUT,
     )
 
 
@@ -159,23 +159,19 @@ def root_mean_square(gap: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sqrt((gap**2).mean(axis=-1))
 
 
-def described(data: xr.Dataset) -> xr.Dataset:
-    about = {
-        "prediction_gap": "root mean squared difference of predictions, network and density",
-        "truth_gap": "the same to the truth (ReLU: to the density's own cells)",
-        "density_error": "the density's own error in the prediction",
-        "w1_a": "W1 of the marginals in a",
-        "w1_w": "W1 of the marginals in w",
-        "energy_distance": "energy distance",
-        "floor_w1_w": "W1 in w of iid draws from the density",
-        "floor_energy_distance": "energy distance of iid draws from the density",
-        "cell": "width of a cell in w",
-    }
-    for name, words in about.items():
-        data[name].attrs = {"long_name": words, "units": "1"}
-    data["time"].attrs = {"long_name": "PDE time", "units": "1"}
-    data["width"].attrs = {"long_name": "neurons m", "units": "1"}
-    return data
+ABOUT = {
+    "prediction_gap": "root mean squared difference of predictions, network and density",
+    "truth_gap": "the same to the truth (ReLU: to the density's own cells)",
+    "density_error": "the density's own error in the prediction",
+    "w1_a": "W1 of the marginals in a",
+    "w1_w": "W1 of the marginals in w",
+    "energy_distance": "energy distance",
+    "floor_w1_w": "W1 in w of iid draws from the density",
+    "floor_energy_distance": "energy distance of iid draws from the density",
+    "cell": "width of a cell in w",
+    "time": "PDE time",
+    "width": "neurons m",
+}
 
 
 # What is found ------------------------------------------------------------------------------------
@@ -186,21 +182,15 @@ def worst(data: xr.Dataset, name: str) -> xr.DataArray:
     return ((data[name] ** 2).mean("replica", skipna=False) ** 0.5).max("time", skipna=False)
 
 
-def slope(width: NDArray[np.float64], gap: NDArray[np.float64]) -> float:
-    """Of the logarithms, where a gap is known."""
-    known = np.isfinite(gap)
-    return float(np.polyfit(np.log(width[known]), np.log(gap[known]), 1)[0])
+def in_width(gaps: xr.DataArray) -> float:
+    """Exponent in m, where a gap is known."""
+    known = gaps.notnull().values
+    return exponent(gaps.width[known], gaps[known])
 
 
-def slope_error(gaps: xr.DataArray, replicas: int) -> float:
-    """A fitted slope's error, exceeded once in 10⁴, plus 0.05 for the terms of higher order.
-
-    A mean square over S replicas of χ² with one degree of freedom, the worst case, has a logarithm
-    with the variance 2/S; its root half of that deviation. Widths have independent starts.
-    """
-    log_width = np.log(gaps.width[gaps.notnull().any("case")].values)
-    spread = np.sqrt(((log_width - log_width.mean()) ** 2).sum())
-    return float(ALARM / np.sqrt(2 * replicas) / spread + 0.05)
+def error_in_width(gaps: xr.DataArray, replicas: int) -> float:
+    """Of such an exponent, at the widths of which some gap is known; starts are independent."""
+    return exponent_error(gaps.width[gaps.notnull().any("case")], replicas)
 
 
 def checks(data: xr.Dataset) -> list[Check]:
@@ -208,19 +198,19 @@ def checks(data: xr.Dataset) -> list[Check]:
     found = []
     for name in ("truth_gap", "energy_distance", "w1_w"):
         gaps = worst(data, name).sel(kind="iid")
-        tolerance = slope_error(gaps, S)
+        tolerance = error_in_width(gaps, S)
         for case in data.case.values:
             if name == "w1_w" and "bias" in case:  # the cells of that grid are wider than the gap
                 continue
             title = f"{case}: exponent in m of sup_t {name}, iid, {S} replicas (false alarm 1e-4)"
-            exponent = slope(m, gaps.sel(case=case).values)
-            found.append(Check(title, exponent, -0.5 - tolerance, -0.5 + tolerance))
+            found_exponent = in_width(gaps.sel(case=case))
+            found.append(Check(title, found_exponent, -0.5 - tolerance, -0.5 + tolerance))
     gaps = worst(data, "truth_gap").sel(kind="sobol")
     for case in (case for case in data.case.values if case != "relu"):
         D = 3 if "bias" in case else 2
         title = f"{case}: exponent in m of sup_t truth_gap, Sobol', at most of (log m)^(D−1)/m"
-        most = slope(m, np.log(m) ** (D - 1) / m) + slope_error(gaps, S)
-        found.append(Check(title, slope(m, gaps.sel(case=case).values), high=most))
+        most = exponent(m, np.log(m) ** (D - 1) / m) + error_in_width(gaps, S)
+        found.append(Check(title, in_width(gaps.sel(case=case)), high=most))
     return [*found, energy_at_start(data), energy_at_end(data)]
 
 

@@ -18,7 +18,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, exponent
 
 import mfpde as mf
 import particle_ref as pr
@@ -187,7 +187,7 @@ def spread(data: xr.Dataset) -> xr.DataArray:
 def slope(data: xr.Dataset) -> float:
     """Of the log of the RMS gap in the log of the width."""
     rms = np.sqrt((data.gap**2).mean("seed"))
-    return float(np.polyfit(np.log(data.width), np.log(rms), 1)[0])
+    return exponent(data.width, rms)
 
 
 def needed(data: xr.Dataset) -> float:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from study import Check, Claim, Progress
+from study import Check, Claim, Progress, exponent
 
 import mfpde as mf
 import particle_ref as pr
@@ -337,7 +337,7 @@ def checks(data: xr.Dataset) -> list[Check]:
 def order(data: xr.Dataset) -> float:
     """The slope of SGD's RMS gap in dt, on logarithms."""
     rms = np.sqrt((data.noisy_gap**2).mean("noisy_seed"))
-    return float(np.polyfit(np.log(data.noisy_dt), np.log(rms), 1)[0])
+    return exponent(data.noisy_dt, rms)
 
 
 def paths_of(data: xr.Dataset) -> Figure:

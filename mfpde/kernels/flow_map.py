@@ -126,22 +126,6 @@ def _back_all(coefficients, powers, x, step, wall, k):  # type: ignore[no-untype
 back_all = compiled(_back_all)
 
 
-def velocity(coefficients: Array, x: float, wall: int) -> float:
-    """v(x); beyond a wall its value there."""
-    result = np.empty(1)
-    velocities(
-        coefficients, powers_of(coefficients), np.array([x]), wall, np.empty(1), np.empty(1), result
-    )
-    return float(result[0])
-
-
-def back(coefficients: Array, x: float, step: float, wall: int) -> float:
-    """One Runge–Kutta step of dx/dτ = −v(x)."""
-    places = np.array([x])
-    back_all(coefficients, powers_of(coefficients), places, step, wall, np.empty((10, 1)))
-    return float(places[0])
-
-
 def _trace(v, start, taus, table, powers, wall, result, begin, end):  # type: ignore[no-untyped-def]
     """Lines ``begin`` to ``end`` of ``feet_at``."""
     _, faces, inner = v.shape

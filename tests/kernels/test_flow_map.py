@@ -6,13 +6,37 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 from scipy.interpolate import BarycentricInterpolator
 
-from mfpde.kernels.flow_map import back, feet_at, feet_piecewise, local_polynomials, march, velocity
+from mfpde.kernels.flow_map import (
+    back_all,
+    feet_at,
+    feet_piecewise,
+    local_polynomials,
+    march,
+    powers_of,
+    velocities,
+)
 from mfpde.kernels.stencils import interpolation_table
 from mfpde.kernels.tiles import OPEN, PERIODIC
 
 CELLS = 128
 FACES = np.arange(CELLS + 1.0)
 K = 2 * np.pi / CELLS
+
+
+def velocity(coefficients, x, wall):
+    """v(x); beyond a wall its value there."""
+    result = np.empty(1)
+    velocities(
+        coefficients, powers_of(coefficients), np.array([x]), wall, np.empty(1), np.empty(1), result
+    )
+    return float(result[0])
+
+
+def back(coefficients, x, step, wall):
+    """One Runge–Kutta step of dx/dτ = −v(x)."""
+    places = np.array([x])
+    back_all(coefficients, powers_of(coefficients), places, step, wall, np.empty((10, 1)))
+    return float(places[0])
 
 
 def waves(x):
