@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.kernels.compiling import compiled
-from mfpde.kernels.tally import TOGETHER, count
+from mfpde.kernels.tally import TOGETHER, count, layers_before
 from mfpde.kernels.tiles import OPEN, PERIODIC
 
 FIRST_ORDER, MINMOD, MC, VAN_LEER = 0, 1, 2, 3
@@ -109,7 +109,7 @@ def _exchanged(rho, p, up, V, v, planes, slot, half, per_distance, per_width, ga
     n, i, q = v.size, up // g.size, up % g.size
     slope, rise, there, rest = a[i], tilt[i], g[q : q + n], level[i % level.shape[0], q : q + n]
     above, low = rho[up : up + n], planes[0, slot : slot + n]
-    below = rho[p : p + n] if half is None else planes[2, slot : slot + n]
+    below = rho[p : p + n] if half is None else planes[1, slot : slot + n]
     for j in range(n):
         u = (v[j] - (slope * there[j] + (rise + rest[j]))) * per_distance
         under, over = below[j], above[j]
@@ -156,15 +156,14 @@ def _booked(flux, v, areas, scale, ledger):  # type: ignore[no-untyped-def]
 booked = compiled(_booked)
 
 
-def _halves_across(rho, p, stride, cells, wall, widths, d, limiter, half):  # type: ignore[no-untyped-def]
-    """The same along axis d; 0 beside walls."""
-    k = (p // stride) % cells
+def _halves_across(rho, p, k, stride, cells, wall, widths, limiter, half):  # type: ignore[no-untyped-def]
+    """The same for the row at p, the k-th across an axis with this stride; 0 beside walls."""
     down = p - stride if k > 0 else p + (cells - 1) * stride
     up = p + stride if k < cells - 1 else p - (cells - 1) * stride
     if wall != PERIODIC and (k == 0 or k == cells - 1):
         half[:] = 0.0
     else:
-        halves(rho, down, p, up, widths[d, k], limiter, half)
+        halves(rho, down, p, up, widths[k], limiter, half)
 
 
 halves_across = compiled(_halves_across)
@@ -231,120 +230,188 @@ def _strides_of(shape):  # type: ignore[no-untyped-def]
 strides_of = compiled(_strides_of)
 
 
-def _first(  # type: ignore[no-untyped-def]
-    rho, p, stride, cells, wall, V, v, per_distance, centred, d, limiter, planes, slot, half, rows
+def _opened(  # type: ignore[no-untyped-def]
+    rho, p, k, stride, cells, wall, V, v, per_distance, widths, limiter, planes, slot, half, rows
 ):
-    """Write the fluxes into the first row of axis d, at p, and densities below its upper faces."""
-    n, top = v.size, p + (cells - 1) * stride
-    row, low, seam = rho[p : p + n], planes[0, slot : slot + n], planes[1, slot : slot + n]
-    below, above, other = rows[3, :n], rows[4, :n], rows[1, :n]
+    """Write the fluxes into a row, at p, below which none are kept, and densities below its upper
+    faces.
+
+    It is the k-th across an axis with this stride; per_distance: at its lower faces.
+    """
+    n, down = v.size, p - stride if k > 0 else p + (cells - 1) * stride
+    row, low = rho[p : p + n], planes[0, slot : slot + n]
+    other, below, above = rows[1, :n], rows[3, :n], rows[4, :n]
     low[:], above[:] = 0.0, row
     if half is not None:
-        halves_across(rho, p, stride, cells, wall, centred, d, limiter, half)
-        above[:] = row - half
-        planes[2, slot : slot + n] = row + half
-    if wall == PERIODIC:
-        below[:] = rho[top : top + n]
+        halves_across(rho, p, k, stride, cells, wall, widths, limiter, half)
+        above -= half
+        planes[1, slot : slot + n] = row + half
+    if k > 0 or wall == PERIODIC:
+        below[:] = rho[down : down + n]
         if half is not None:
-            halves_across(rho, top, stride, cells, wall, centred, d, limiter, half)
+            under = k - 1 if k > 0 else cells - 1
+            halves_across(rho, down, under, stride, cells, wall, widths, limiter, half)
             below += half
-        potential(V, top, other)
+        potential(V, down, other)
         upwind(other, v, below, above, per_distance, low)
-        seam[:] = low
     elif wall == OPEN:
         potential(V, p + stride, other)
         leaving(v, other, row, -per_distance, low)
 
 
-first = compiled(_first)
+opened = compiled(_opened)
 
 
-def _final(rho, p, stride, wall, V, v, per_distance, per_width, planes, slot, rows, gain):  # type: ignore[no-untyped-def]
-    """Add what the last row of an axis, at p, gains; its upper fluxes are left in rows[3]."""
-    n = v.size
-    low, high, other = planes[0, slot : slot + n], rows[3, :n], rows[1, :n]
+def _closed(  # type: ignore[no-untyped-def]
+    rho, p, stride, cells, wall, V, v, per_distance, widths, limiter, planes, slot, half, rows
+):
+    """Write to rows[3] the fluxes out of the last row of an axis, at p."""
+    n, up = v.size, p - (cells - 1) * stride
+    row, high, other, above = rho[p : p + n], rows[3, :n], rows[1, :n], rows[4, :n]
     high[:] = 0.0
     if wall == PERIODIC:
-        high[:] = planes[1, slot : slot + n]
+        above[:] = rho[up : up + n]
+        if half is not None:
+            halves_across(rho, up, 0, stride, cells, wall, widths, limiter, half)
+            above -= half
+        potential(V, up, other)
+        below = row if half is None else planes[1, slot : slot + n]
+        upwind(v, other, below, above, per_distance, high)
     elif wall == OPEN:
         potential(V, p - stride, other)
-        leaving(v, other, rho[p : p + n], per_distance, high)
-    for j in range(n):
+        leaving(v, other, row, per_distance, high)
+
+
+closed = compiled(_closed)
+
+
+def _gained(low, high, per_width, gain):  # type: ignore[no-untyped-def]
+    """Add what fluxes through lower and upper faces bring."""
+    for j in range(gain.size):
         gain[j] += (low[j] - high[j]) * per_width
 
 
-final = compiled(_final)
+gained = compiled(_gained)
 
 
-def _transport(  # type: ignore[no-untyped-def]
-    rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half
+def _area(per_width, place):  # type: ignore[no-untyped-def]
+    """Of a face along the row at this place across the other axes."""
+    area = 1.0
+    for d in range(place.size - 1):
+        area /= per_width[d, place[d]]
+    return area
+
+
+area_of = compiled(_area)
+
+
+def _advance(place, shape):  # type: ignore[no-untyped-def]
+    """Set the place across the other axes to that of the next row."""
+    for d in range(shape.size - 2, -1, -1):
+        place[d] += 1
+        if place[d] < shape[d]:
+            return
+        place[d] = 0
+
+
+advance = compiled(_advance)
+
+
+def _slab(  # type: ignore[no-untyped-def]
+    rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half, begin, end
 ):
-    """Write start + share·(E(ρ) − start), E(ρ) = ρ − dt ∇·(ρu), and what a pass over it counts.
-
-    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every
-    axis 1/distance of the centres at the lowest face, and a row of it at the upper face of each
-    cell, of 1/width, and of width over the sum of the distances beside a cell. counts: weights,
-    moments, least, as in mfpde/kernels/tally.py. ledger (axes, 2, 2): rates at which mass and its
-    energy leave through both walls. planes (3, rows that axes keep), rows (6, LINE + cells along
-    the last axis), half (a row): for work. ``half`` is None where the scheme is of FIRST_ORDER.
-    """
+    """The layers ``begin`` to ``end``; planes, rows, half, what is counted and ledger: its own."""
     shape, walls, lowest, per_distance, per_width, centred = faces
     weights, moments, least = counts
     last, M = shape.size - 1, V[1].size
     n = shape[last]
-    strides, kept = strides_of(shape)
+    (strides, kept), place = strides_of(shape), np.zeros(shape.size, np.int64)
     layers = result.reshape((result.size // M, M))
     v, gain, flux, widths = rows[0, :n], rows[2, :n], rows[5, : LINE + n], 1.0 / per_width[last, :n]
-    moments[:], least[:], ledger[:] = 0.0, np.inf, 0.0
-    for p in range(0, rho.size, n):
-        area = 1.0  # of a face along the row
-        for d in range(last):
-            area /= per_width[d, (p // strides[d]) % shape[d]]
+    moments[:], least[:], ledger[:], place[0] = 0.0, np.inf, 0.0, begin
+    for p in range(begin * M, end * M, n):
         potential(V, p, v)
         if half is not None:
             halves_within(rho, p, centred, last, walls[last], limiter, half)
         within(rho, p, v, half, faces, flux, gain)
         if walls[last] == OPEN:
-            for end, j, out in ((0, 0, -flux[LINE - 1]), (1, n - 1, flux[LINE + n - 1])):
-                ledger[last, end, 0] += area * out
-                ledger[last, end, 1] += area * out * v[j]
+            area = area_of(per_width, place)
+            for side, j, out in ((0, 0, -flux[LINE - 1]), (1, n - 1, flux[LINE + n - 1])):
+                ledger[last, side, 0] += area * out
+                ledger[last, side, 1] += area * out * v[j]
+        behind = p
         for d in range(last):
-            stride, cells, wall = strides[d], shape[d], walls[d]
-            k, slot = (p // stride) % cells, kept[d] + p % stride
-            width = per_width[d, k]
-            if k == 0:
-                first(
-                    rho,
-                    p,
-                    stride,
-                    cells,
-                    wall,
-                    V,
-                    v,
-                    lowest[d],
-                    centred,
-                    d,
-                    limiter,
-                    planes,
-                    slot,
-                    half,
+            k, stride, cells, wall, across = place[d], strides[d], shape[d], walls[d], centred[d]
+            behind -= k * stride
+            slot, width = kept[d] + behind, per_width[d, k]
+            low, rate = planes[0, slot : slot + n], per_distance[d, k]
+            if k == 0 or (d == 0 and p < begin * M + M):
+                into = lowest[d] if k == 0 else per_distance[d, k - 1]
+                opened(
+                    rho, p, k, stride, cells, wall, V, v, into, across, limiter, planes, slot, half,
                     rows,
-                )
-                if wall == OPEN:
-                    booked(planes[0, slot : slot + n], v, widths, -area * width, ledger[d, 0])
+                )  # fmt: skip
+            if k == 0 and wall == OPEN:
+                booked(low, v, widths, -area_of(per_width, place) * width, ledger[d, 0])
             if k < cells - 1:
                 up = p + stride
                 if half is not None:
-                    halves_across(rho, up, stride, cells, wall, centred, d, limiter, half)
-                exchanged(rho, p, up, V, v, planes, slot, half, per_distance[d, k], width, gain)
+                    halves_across(rho, up, k + 1, stride, cells, wall, across, limiter, half)
+                exchanged(rho, p, up, V, v, planes, slot, half, rate, width, gain)
                 continue
-            final(rho, p, stride, wall, V, v, per_distance[d, k], width, planes, slot, rows, gain)
+            closed(
+                rho, p, stride, cells, wall, V, v, rate, across, limiter, planes, slot, half, rows
+            )
+            gained(low, rows[3, :n], width, gain)
             if wall == OPEN:
-                booked(rows[3, :n], v, widths, area * width, ledger[d, 1])
+                booked(rows[3, :n], v, widths, area_of(per_width, place) * width, ledger[d, 1])
         stepped(rho, p, gain, dt, start, share, result)
         i, q = p // M, p % M
-        if i % TOGETHER == TOGETHER - 1 or i == layers.shape[0] - 1:
+        if i % TOGETHER == TOGETHER - 1 or i == end - 1:
             count(layers, i - i % TOGETHER, i + 1, q, q + n, weights, moments, least)
+        advance(place, shape)
+
+
+slab = compiled(_slab)
+
+
+def _transport(  # type: ignore[no-untyped-def]
+    rho, V, faces, limiter, dt, start, share, result, counts, ledger, planes, rows, half, begin, end
+):
+    """Write start + share·(E(ρ) − start), E(ρ) = ρ − dt ∇·(ρu), and what a pass over it counts.
+
+    Of the slabs ``begin`` to ``end`` of layers of the first axis; fluxes between two slabs are made
+    in both.
+
+    rho, start, result: flat, in C order. V: (a, g, tilt, level). faces: shape, walls, for every
+    axis 1/distance of the centres at the lowest face, and a row of it at the upper face of each
+    cell, of 1/width, and of width over the sum of the distances beside a cell. counts: weights,
+    moments, least, as in mfpde/kernels/tally.py. ledger (slabs, axes, 2, 2): rates at which mass
+    and its energy leave through both walls. planes (slabs, 2, rows that axes keep), rows (slabs, 6,
+    LINE + cells along the last axis), half (slabs, a row): for work. ``half`` is None where the
+    scheme is of FIRST_ORDER.
+    """
+    weights, moments, least = counts
+    slabs, N = len(ledger), result.size // V[1].size
+    for s in range(begin, end):
+        slab(
+            rho,
+            V,
+            faces,
+            limiter,
+            dt,
+            start,
+            share,
+            result,
+            (weights, moments[s], least[s]),
+            ledger[s],
+            planes[s],
+            rows[s],
+            None if half is None else half[s],
+            layers_before(N, s, slabs),
+            layers_before(N, s + 1, slabs),
+        )
+    return 0
 
 
 transport = compiled(_transport)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.flows.arrays import Recycled, aligned, in_lines
+from mfpde.flows.arrays import Recycled, in_lines
 from mfpde.flows.layers import Layers
-from mfpde.flows.tally import blank_tally
+from mfpde.flows.tally import blank, slabs_of, together
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.kernels.emptying import emptying
+from mfpde.kernels.sharing import shared
 from mfpde.kernels.tiles import WALL
 from mfpde.kernels.transport import FIRST_ORDER, LINE, transport
 from mfpde.methods.step import Step
@@ -37,9 +38,10 @@ class FluxDivergence:
             side_by_side([1.0 / axis.widths for axis in axes]),
             side_by_side([centred(axis) for axis in axes]),
         )
-        behind = [int(np.prod(cells[d + 1 :])) for d in range(len(cells) - 1)]
-        self.planes, self.rows = in_lines(3, sum(behind)), in_lines(6, LINE + cells[-1])
-        self.half = None if limiter == FIRST_ORDER else aligned((cells[-1],))
+        behind = sum(int(np.prod(cells[d + 1 :])) for d in range(len(cells) - 1))
+        slabs, n = slabs_of(cells), cells[-1]
+        self.planes, self.rows = in_lines(slabs, 2, behind), in_lines(slabs, 6, LINE + n)
+        self.half = None if limiter == FIRST_ORDER else in_lines(slabs, n)[:, :n]
         self.densities = Recycled(flow.grid.shape)
         self.asked: Array | None = None
         self.answer = False
@@ -47,7 +49,7 @@ class FluxDivergence:
     def emptying(self, field: Field) -> float:
         """The largest rate at which a cell empties through all its faces, 1/time."""
         V = field.layers
-        return float(emptying(parts(V), self.faces, self.fastest(V), self.rows))
+        return float(emptying(parts(V), self.faces, self.fastest(V), self.rows[0]))
 
     def fastest(self, V: Layers) -> NDArray[np.intp]:
         """Layers of which one holds the cell that empties fastest.
@@ -76,8 +78,9 @@ class FluxDivergence:
         """
         V, weights = field.layers, self.flow.weights
         cells, result = np.ascontiguousarray(rho).ravel(), self.densities.empty()
-        tally, ledger = blank_tally(result, weights), np.empty((rho.ndim, 2, 2))
-        transport(
+        moments, least = blank(result, weights)
+        ledger = np.empty((len(least), rho.ndim, 2, 2))
+        arguments = (
             cells,
             parts(V),
             self.faces,
@@ -86,18 +89,19 @@ class FluxDivergence:
             cells if start is None else np.ascontiguousarray(start).ravel(),
             share,
             result.ravel(),
-            (weights, tally.moments, tally.least),
+            (weights, moments, least),
             ledger,
             self.planes,
             self.rows,
             self.half,
         )
-        mass, energy = dt * ledger[:, :, 0], dt * ledger[:, :, 1]
+        shared(transport, arguments, len(least), rho.size)
+        mass, energy = dt * ledger[..., 0].sum(axis=0), dt * ledger[..., 1].sum(axis=0)
         escaped = {
             c: (float(low), float(high))
             for c, (low, high) in zip(self.flow.grid.coords, mass, strict=True)
         }
-        return Step(result, escaped, float(energy.sum()), tally=tally)
+        return Step(result, escaped, float(energy.sum()), tally=together(result, moments, least))
 
 
 def ends_of(N: int) -> NDArray[np.intp]:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from contracts.worlds import WORLDS, rough, waves, world
 from methods import naive
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import mfpde as mf
+from mfpde.flows import tally
+from mfpde.kernels import sharing
 from mfpde.methods.flux import FluxDivergence, explicit_limit
 from mfpde.methods.muscl import LIMITERS
 
@@ -119,3 +121,31 @@ def test_fortran_ordered_densities_step_alike(method):
     dt = stepper.longest(rho, field)
     other = stepper.step(np.asfortranarray(rho), field, dt)
     assert np.array_equal(other.rho, stepper.step(rho, field, dt).rho)
+
+
+@pytest.mark.parametrize("name", [name for name, axes in WORLDS.items() if len(axes) > 1])
+@pytest.mark.parametrize("limiter", CODES)
+@pytest.mark.parametrize("cores", [1, 3])
+def test_slabs_change_no_density(monkeypatch, name, limiter, cores):
+    """Fluxes between slabs are those inside; sums differ by rounding, not by who makes them."""
+    flow = world(WORLDS[name])
+    rho = rough(flow, 0)
+    field = flow.field(rho)
+    whole = FluxDivergence(flow, CODES[limiter]).euler(rho, field, 1e-3)
+    monkeypatch.setattr(tally, "MANY", 0)
+    monkeypatch.setattr(sharing, "LARGE", 0)
+    monkeypatch.setattr(sharing, "CORES", cores)
+    sharing.team.cache_clear()
+    parts = FluxDivergence(flow, CODES[limiter]).euler(rho, field, 1e-3)
+    assert_array_equal(parts.rho, whole.rho)
+    again = flow.tally(parts.rho)
+    assert_array_equal(parts.tally.moments, again.moments)
+    assert_array_equal(parts.tally.least, again.least)
+    assert_allclose(again.moments, whole.tally.moments, rtol=1e-13, atol=1e-15)
+    assert_array_equal(again.least, whole.tally.least)
+    assert_allclose(parts.carried, whole.carried, rtol=1e-12, atol=1e-18)
+    for c, escaped in whole.escaped.items():
+        assert_allclose(parts.escaped[c], escaped, rtol=1e-12, atol=1e-18)
+    if cores > 1:
+        sharing.team().shutdown()
+    sharing.team.cache_clear()
