@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from particle_ref.neurons import slope_of_tanh
 from particle_ref.problem import Array, Map
 
 
@@ -22,17 +23,13 @@ class Nonlinearity:
     slope: Map
 
 
-def _tanh_slope_of_value(s: Array) -> Array:
-    return 1 - s * s
-
-
 def _sigmoid_slope_of_value(s: Array) -> Array:
     return s * (1 - s)
 
 
-# Where σ' is a cheap formula in σ, it need not be worked out from z: half the time of tanh.
+# Where σ' is a cheap formula in σ, (n, N), it need not be worked out from z: half the time of tanh.
 SLOPE_OF_VALUE: dict[Map, Map] = {
-    np.tanh: _tanh_slope_of_value,
+    np.tanh: slope_of_tanh,
     special.expit: _sigmoid_slope_of_value,
 }
 

@@ -4,7 +4,8 @@
     pulled back   Σ_i r_i tanh(z_ij)  and  Σ_i r_i x_i (1 − tanh² z_ij)
 
 tanh is worked out in both passes: that costs no more than to store its values and read them again,
-and so time is linear in the particles, in memory that does not grow with the samples.
+and so time is linear in the particles, in memory that does not grow with the samples. Of one input
+z = x v is worked out beside it; of several it is first summed up, in the cache.
 
 With k = round(2|z|/ln 2 − δ), h = |z| − k ln 2/2 and 1 + G = h coth h, a polynomial,
 
@@ -95,29 +96,30 @@ def arguments(x: Array, V: Array, start: int, z: Array) -> None:
 def add(factor: float, terms: Array, total: Array) -> None:
     """total += factor·terms."""
     for j in range(len(total)):
-        total[j] += factor * terms[j]
+        total[j] = fma(factor, terms[j], total[j])
 
 
 @compiled
-def add_values(z: Array, mass: Array, total: Array) -> None:
-    """total_j += p_j tanh z_j."""
-    for j in range(len(z)):
-        total[j] += mass[j] * tanh(z[j])
+def add_values(x: float, v: Array, mass: Array, total: Array) -> None:
+    """total_j += p_j tanh(x v_j)."""
+    for j in range(len(v)):
+        total[j] = fma(mass[j], tanh(x * v[j]), total[j])
 
 
 @compiled
-def add_values_and_slopes(z: Array, r: float, total: Array) -> None:
-    """total_j += r tanh z_j, and z_j becomes r (1 − tanh² z_j)."""
-    for j in range(len(z)):
-        t = tanh(z[j])
-        total[j] += r * t
-        z[j] = r * (1 - t * t)
+def add_values_and_slopes(x: float, v: Array, r: float, values: Array, slopes: Array) -> None:
+    """values_j += r tanh(x v_j) and slopes_j += r x (1 − tanh²(x v_j))."""
+    rx = r * x
+    for j in range(len(v)):
+        t = tanh(x * v[j])
+        values[j] = fma(r, t, values[j])
+        slopes[j] = fma(rx, fma(-t, t, 1.0), slopes[j])
 
 
 @compiled
 def averages(X: Array, V: Array, mass: Array) -> Array:
     """Σ_j p_j tanh(x_i·v_j), (n,), at inputs (n, k) of neurons (k, N) with masses (N,)."""
-    (n, _), N = X.shape, V.shape[1]
+    (n, k), N = X.shape, V.shape[1]
     width = min(WIDTH, N)
     f, totals, z = np.zeros(n), np.empty((min(HEIGHT, n), width)), np.empty(width)
     for first in range(0, n, HEIGHT):
@@ -126,8 +128,11 @@ def averages(X: Array, V: Array, mass: Array) -> Array:
         for start in range(0, N, WIDTH):
             end = min(start + WIDTH, N)
             for i in range(first, last):
-                arguments(X[i], V, start, z[: end - start])
-                add_values(z[: end - start], mass[start:end], totals[i - first])
+                if k == 1:
+                    add_values(X[i, 0], V[0, start:end], mass[start:end], totals[i - first])
+                else:
+                    arguments(X[i], V, start, z[: end - start])
+                    add_values(1.0, z[: end - start], mass[start:end], totals[i - first])
         for i in range(first, last):
             for total in totals[i - first]:
                 f[i] += total
@@ -138,14 +143,20 @@ def averages(X: Array, V: Array, mass: Array) -> Array:
 def pulled_back(X: Array, V: Array, r: Array) -> Array:
     """Σ_i r_i tanh(x_i·v_j) and its gradient in v_j, (1 + k, N)."""
     (n, k), N = X.shape, V.shape[1]
-    sums, z = np.zeros((1 + k, N)), np.empty(WIDTH)
+    sums, z, slopes = np.zeros((1 + k, N)), np.empty(WIDTH), np.empty(WIDTH)
     for start in range(0, N, WIDTH):
         end = min(start + WIDTH, N)
+        values, here = sums[0, start:end], slice(end - start)
         for i in range(n):
-            arguments(X[i], V, start, z[: end - start])
-            add_values_and_slopes(z[: end - start], r[i], sums[0, start:end])
-            for c in range(k):
-                add(X[i, c], z[: end - start], sums[1 + c, start:end])
+            if k == 1:
+                v = V[0, start:end]
+                add_values_and_slopes(X[i, 0], v, r[i], values, sums[1, start:end])
+            else:
+                arguments(X[i], V, start, z[here])
+                slopes[:] = 0.0
+                add_values_and_slopes(1.0, z[here], r[i], values, slopes[here])
+                for c in range(k):
+                    add(X[i, c], slopes[here], sums[1 + c, start:end])
     return sums
 
 
@@ -156,3 +167,14 @@ def tanh_in_place(z: Array) -> None:
         row = z[i]
         for j in range(len(row)):
             row[j] = tanh(row[j])
+
+
+@compiled
+def slope_of_tanh(t: Array) -> Array:
+    """1 − t² of t = tanh z, (n, N)."""
+    slope = np.empty_like(t)
+    for i in range(len(t)):
+        row, value = slope[i], t[i]
+        for j in range(len(row)):
+            row[j] = fma(-value[j], value[j], 1.0)
+    return slope

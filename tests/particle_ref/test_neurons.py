@@ -64,13 +64,13 @@ def test_every_value_is_worked_out_once_a_pass(monkeypatch):
     worked_out = []
 
     def counted(function):
-        return lambda z, *rest: worked_out.append(len(z)) or function(z, *rest)
+        return lambda x, v, *rest: worked_out.append(len(v)) or function(x, v, *rest)
 
     for name in ("add_values", "add_values_and_slopes"):
         monkeypatch.setattr(neurons, name, counted(getattr(neurons, name)))
-    n, X = 3, np.ones((3, 1))
-    for N in (100, 10_000, 40_000):
-        V = np.ones((1, N))
+    n = 3
+    for k, N in ((1, 100), (1, 40_000), (2, 10_000)):
+        X, V = np.ones((n, k)), np.ones((k, N))
         neurons.averages.py_func(X, V, V[0])
         assert sum(worked_out) == n * N
         worked_out.clear()
