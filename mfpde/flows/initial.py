@@ -122,7 +122,15 @@ def refinements(law: Law, axes: tuple[Axis, ...]) -> Iterator[list[Rule]]:
 
 
 def quadrature(law: Law, rules: list[Rule]) -> Array:
-    """Means of the density over every cell, by all combinations of the axes' nodes."""
+    """Means of the density over every cell, by all combinations of the axes' nodes.
+
+    A single axis takes its nodes together; more of them one combination after the other, in memory
+    that does not grow with the nodes.
+    """
+    if len(rules) == 1:
+        ((nodes, weight),) = rules
+        density = np.exp(law.log_density(nodes.reshape(-1, 1)))
+        return (weight * density.reshape(nodes.shape)).sum(axis=1)
     averages = np.zeros([len(nodes) for nodes, _ in rules])
     for combination in itertools.product(*(range(nodes.shape[1]) for nodes, _ in rules)):
         columns = [nodes[:, q] for (nodes, _), q in zip(rules, combination, strict=True)]
@@ -147,8 +155,8 @@ def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int
     is then divided into ``division`` ones. Two arrays (cells, nodes); on a periodic axis the nodes
     of all images stand side by side.
     """
-    unit, weight = gauss(count)
-    panels = math.ceil(min(axis.widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division
+    (unit, weight), widths = gauss(count), axis.widths
+    panels = math.ceil(min(widths.max() * PANELS / (reach[1] - reach[0]), PANELS)) * division
     low, high = support if panels == 1 else reach
     nodes, weights = [], []
     for shift in shifts(axis, reach):
@@ -156,7 +164,7 @@ def cell_nodes(axis: Axis, support: Ends, reach: Ends, count: int, division: int
         width = (np.clip(axis.edges[1:] + shift, low, high) - lower)[:, None] / panels
         for panel in range(panels):
             nodes.append(lower[:, None] + width * (panel + 0.5 * (1 + unit)))
-            weights.append(0.5 * width / axis.widths[:, None] * weight)
+            weights.append(0.5 * width / widths[:, None] * weight)
     return np.concatenate(nodes, axis=1), np.concatenate(weights, axis=1)
 
 

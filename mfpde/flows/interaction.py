@@ -111,7 +111,7 @@ class LiftedFeatures:
         self.fixed = 0.0
         # |∇Φ_i|² = ψ_i² + a²|∇ψ_i|², summed over samples with weights p_i
         self.values = self.table.squares(problem.weights)
-        self.slopes = drop_squares(problem, others, walls[1:])
+        self.slopes = drop_squares(self.table, problem.weights, others, walls[1:])
 
     def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
         known = counted(rho, self.rows) if tally is None else tally
@@ -144,7 +144,8 @@ class PlainFeatures:
         points = grid.points()
         self.table = FeatureTable(problem.phi, points, len(problem.y))
         self.values = self.table.squares(problem.weights)
-        self.slopes = drop_squares(problem, tuple(grid.axes.values()), walls)
+        axes = tuple(grid.axes.values())
+        self.slopes = drop_squares(self.table, problem.weights, axes, walls)
 
     def observe(self, rho: Array, tally: Tally | None = None) -> Observation:
         masses = rho.ravel() * self.volumes
@@ -270,20 +271,22 @@ def faces_of_cells(
             yield np.take(cells, neighbours(axis, wall, end), axis=k).ravel(), share.ravel()
 
 
-def drop_squares(problem: Problem, axes: Sequence[Axis], walls: Sequence[str]) -> Array:
+def drop_squares(
+    table: FeatureTable, weights: Array, axes: Sequence[Axis], walls: Sequence[str]
+) -> Array:
     """Σ_i p_i |∇φ_i|² per cell, by the squared drops through its faces, (N,).
 
     With these an upwind step's kernel obeys λ_max(M) ≤ 2∫Σ_i p_i|∇Φ_i|²dρ, whatever the features:
     mass in a cell moves through faces of that cell only.
     """
-    points = tensor_points(tuple(axis.centres for axis in axes))
-    total = np.zeros(len(points))
-    rows = max(1, 2**22 // max(1, len(problem.y)))
+    cells = len(table.points)
+    total = np.zeros(cells)
+    rows = max(1, 2**22 // max(1, table.samples))
     for beside, share in faces_of_cells(axes, walls):
-        for start in range(0, len(points), rows):
+        for start in range(0, cells, rows):
             part = slice(start, start + rows)
-            drop = problem.phi(points[beside[part]]) - problem.phi(points[part])
-            total[part] += share[part] * (np.square(drop) @ problem.weights)
+            drop = table.at(beside[part]) - table.at(part)
+            total[part] += share[part] * (np.square(drop) @ weights)
     return total
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from mfpde.flows.arrays import aligned
 from mfpde.problems.problem import Array
 
+BLOCK = 2**14  # numbers that are compared at once
 SAME = 4e-16  # of the numbers in a cell: what a sum of two parts is told by, cell by cell
 
 
@@ -60,9 +61,11 @@ def separated(field: Array) -> Layers:
     lowest = int(np.abs(whole.level).max(axis=0).argmin())  # a column where no level hides the tilt
     first = int(np.abs(whole.level[:, lowest]).argmin())
     tilt, level = whole.level[:, lowest] - whole.level[first, lowest], whole.level[first]
-    for rise, layer in zip(tilt, whole.level, strict=True):
-        sizes = np.abs(layer) + abs(rise) + np.abs(level)
-        if not (np.abs(layer - (rise + level)) <= SAME * sizes).all():
+    some = max(1, BLOCK // len(level))
+    for start in range(0, len(tilt), some):
+        here, rise = whole.level[start : start + some], tilt[start : start + some, None]
+        sizes = np.abs(here) + np.abs(rise) + np.abs(level)
+        if not (np.abs(here - (rise + level)) <= SAME * sizes).all():
             return whole
     one = aligned((1, len(level)))
     one[:] = level

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.flows.arrays import aligned
 from mfpde.problems.problem import Array, Features
@@ -37,6 +38,10 @@ class FeatureTable:
             start += len(block)
         if not self.kept:
             yield from self._evaluated()
+
+    def at(self, places: slice | NDArray[np.intp]) -> Array:
+        """Ψ at some of the points."""
+        return self.kept[0][places] if len(self.kept) == 1 else self.phi(self.points[places])
 
     def integrate(self, measure: Array) -> Array:
         """Σ_k measure_k ψ_i(point_k), (n,)."""

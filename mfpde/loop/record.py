@@ -251,9 +251,8 @@ class Pages:
     def run(self) -> xr.Dataset:
         """The rows as a Dataset."""
         data, coords, attrs = self.template
-        return xr.Dataset(
-            {**self.filled(data), **self.last}, self.filled(coords), {**attrs, **self.attrs}
-        )
+        kept = self.filled({**data, **coords})  # named like their dimensions, coords are known
+        return xr.Dataset({**kept, **self.last}, attrs={**attrs, **self.attrs})
 
     def filled(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Variables of the template, those over time with what was kept."""

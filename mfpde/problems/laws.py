@@ -211,7 +211,7 @@ class Law(ABC):
         return array, law
 
     def _vectors(self, *parameters: Numbers) -> list[Array]:
-        return [np.broadcast_to(np.asarray(p, dtype=float), self.dimension) for p in parameters]
+        return [np.full(self.dimension, p, dtype=float) for p in parameters]
 
 
 # ---------------------------------------------------------------------------------------- gaussian
