@@ -98,12 +98,9 @@ class Pages:
             told = np.array([row[name] for row in self.rows], dtype=float)
             return dims, told.reshape(len(self.rows), *values.shape[1:])
 
-        data, coords, attrs = self.blank
-        return xr.Dataset(
-            {name: filled(name, *column) for name, column in data.items()},
-            {name: filled(name, *column) for name, column in coords.items()},
-            attrs,
-        )
+        data, coords, attrs = self.blank  # named like their dimensions, coords are known
+        columns = {name: filled(name, *column) for name, column in {**data, **coords}.items()}
+        return xr.Dataset(columns, attrs=attrs)
 
 
 def blank(problem: Problem, space: Space, method: Method, start: Cloud) -> Blank:
