@@ -16,6 +16,7 @@ from studies.bench.plan import (
     OURS,
     PARTICLES,
     PEERS,
+    PROFILED,
     SPACES,
     STEPPED,
 )
@@ -30,6 +31,7 @@ QUOTED = {  # of PyClaw 5.14, measured elsewhere before: seconds to the targets
     "A": (9e-3, 12e-3, 0.29, None),
     "B": (None, None, 0.67, None),
 }
+POWER = {2: "²", 3: "³", 4: "⁴"}
 LEVEL = {128: "L2", 512: "L3", 2048: "DRAM"}  # where a field of so many cells an axis lies
 
 
@@ -57,7 +59,7 @@ def text(results: Results) -> str:
     """The page."""
     parts = [introduction(results), goals(results)]
     parts += [precision(results, case) for case in CASES]
-    parts += [steps(results), growth(results), surroundings(results)]
+    parts += [steps(results), profiles(results), growth(results), surroundings(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -160,9 +162,37 @@ def steps(results: Results) -> str:
 
 Copies of arrays, GB/s read and written: {copies}. Bytes are the least that a cell and stage must
 move (ρ in, ρ out); flops are counted from the formulas on two axes, guards and the choice of dt
-apart. Times are whole steps in the loop, the least of three, with 64 samples.
+apart. Times are whole steps in the loop, the least of many, with 64 samples.
 
 {table(head, lines)}"""
+
+
+def profiles(results: Results) -> str:
+    """Where the time of steps goes."""
+    lines = []
+    for name, cells, inputs in PROFILED:
+        found, grid = got(results, "profile", name, cells, inputs), f"{cells}{POWER[inputs + 1]}"
+        lines += [profile(f"`{name}`, {grid}", found)] if found else []
+    for m, n, d in PARTICLES:
+        found = got(results, "profile", "particles", m, n, d)
+        lines += [profile(f"particles, m = {m}, n = {n}, d = {d}", found)] if found else []
+    if not lines:
+        return ""
+    head = ("a step of", "milliseconds", "compiled loops and matrix products", "the rest")
+    return f"""## Where the time goes
+
+By the clock, one thread: the shortest of some steps, the loops that it starts (how often) with
+their milliseconds, and what is left: Python, NumPy, and the clocks themselves.
+
+{table(head, lines)}"""
+
+
+def profile(what: str, found: Any) -> list[str]:
+    """A line of the table, the longest loops first."""
+    loops = sorted(found["loops"].items(), key=lambda item: -item[1][1])
+    told = ", ".join(f"{name} ({n:g}) {1e3 * seconds:.3g}" for name, (n, seconds) in loops)
+    rest = found["seconds"] - sum(seconds for _, (_, seconds) in loops)
+    return [what, f"{1e3 * found['seconds']:.3g}", told, f"{1e3 * rest:.3g}"]
 
 
 def growth(results: Results) -> str:

@@ -25,6 +25,11 @@ STEPPED = (
     "scharfetter_gummel(dt)", "scharfetter_gummel(implicit=False)", "pushforward(dt)",
 )  # fmt: skip
 PARTICLES = ((1000, 64, 1), (10**4, 64, 1), (10**5, 64, 1), (10**6, 64, 1), (1000, 256, 100))
+PROFILED = (  # with cells an axis, and inputs
+    ("upwind", 512, 1), ("upwind", 2048, 1), ("muscl", 512, 1), ("semi_lagrangian(7, dt)", 512, 1),
+    ("semi_lagrangian(9, dt, composed)", 48, 1), ("semi_lagrangian(7, dt)", 96, 2),
+    ("muscl", 32, 3), ("semi_lagrangian(7, dt)", 32, 3),
+)  # fmt: skip
 SPACES = {2: 512, 3: 256, 4: 64}  # cells an axis, by dimension
 
 
@@ -60,7 +65,13 @@ def jobs(scratch: str, quick: bool) -> list[Job]:
     plan += [
         Job(("truth", c), "ladders.truth", {"on": c, "scratch": scratch}) for c in "BT" if not quick
     ]
-    plan += ladders(scratch, quick) + steps(quick) + growth(quick) + surroundings(quick)
+    plan += (
+        ladders(scratch, quick)
+        + steps(quick)
+        + profiles(quick)
+        + growth(quick)
+        + surroundings(quick)
+    )
     return plan
 
 
@@ -87,6 +98,21 @@ def steps(quick: bool) -> list[Job]:
             plan.append(
                 Job(("step", name, str(cells)), "costs.stepped", {"name": name, "cells": cells})
             )
+    return plan
+
+
+def profiles(quick: bool) -> list[Job]:
+    """Where the time of steps goes."""
+    few = {"least": 2} if quick else {}
+    plan = []
+    for name, cells, inputs in PROFILED[:1] if quick else PROFILED:
+        size = {"name": name, "cells": 32 if quick else cells, "inputs": inputs}
+        key = ("profile", *(str(part) for part in size.values()))
+        plan.append(Job(key, "profiles.step", size | few))
+    for m, n, d in PARTICLES[:1] if quick else (PARTICLES[1], PARTICLES[-1]):
+        size = {"m": m, "n": n, "d": d} | few
+        key = ("profile", "particles", f"{m}", f"{n}", f"{d}")
+        plan.append(Job(key, "profiles.particle_step", size))
     return plan
 
 
