@@ -42,6 +42,16 @@ class Layers:
         V += self.level
         return V.reshape(self.shape)
 
+    def slice(self, k: int, index: int) -> Layers:
+        """The same in the cells that have one index along axis k."""
+        shape = tuple(1 if j == k else n for j, n in enumerate(self.shape))
+        if len(shape) > 1 and k == 0:
+            level = self.level if len(self.level) == 1 else self.level[[index]]
+            return Layers(self.a[[index]], self.g, self.tilt[[index]], level, shape)
+        cells = np.arange(len(self.g)).reshape(self.shape[-len(shape[1:]) or None :])
+        there = cells.take(index, axis=k - (len(shape) > 1)).ravel()
+        return Layers(self.a, self.g[there], self.tilt, self.level[:, there], shape)
+
 
 def layers(field: Array) -> Array:
     """A field as (N, M): the layers of its first axis, or one layer of a single axis."""

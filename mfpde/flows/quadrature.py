@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mfpde.flows.arrays import Recycled
 from mfpde.kernels.stencils import switch_weights
 from mfpde.kernels.switch import switch
 from mfpde.kernels.tiles import WALL, axis_view
@@ -38,11 +39,16 @@ def converted(
     return result, count
 
 
-def point_values(rho: Array, walls: tuple[str, ...], order: int) -> Array:
-    """Values whose products with the cell volumes are the quadrature weights of ``order``."""
+def point_values(
+    rho: Array, walls: tuple[str, ...], order: int, room: Recycled | None = None
+) -> Array:
+    """Values whose products with the cell volumes are the quadrature weights of ``order``.
+
+    They are put into some ``room`` where there is one.
+    """
     if order > CENTRES:
-        given = rho
+        result = None if room is None else room.empty()
         for k, wall in enumerate(walls):
-            result = None if rho is given else rho  # what is ours may be overwritten
             rho, _ = converted(rho, k, wall, order, to_points=True, result=result)
+            result = rho  # what is ours may be overwritten
     return rho

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from mfpde.flows.agreement import resolved_walls
+from mfpde.flows.arrays import Recycled
 from mfpde.flows.gradient import squared_gradient, takes_gradient
 from mfpde.flows.initial import cell_averages
 from mfpde.flows.interaction import LiftedFeatures, Observation, interaction_of
@@ -34,11 +35,13 @@ class Field:
         seen: prediction (n,), risk, response and stiffness, as the interaction sees them.
         energy: F = R + ∫reg dρ + λ∫ρ log ρ.
         exerted: computes V at the cell centres, or the layers it is made of.
+        tally: of the density's point values, what integrals are made of.
     """
 
     seen: Observation
     energy: float
     exerted: Callable[[], Array | Layers]
+    tally: Tally
 
     @cached_property
     def layers(self) -> Layers:
@@ -50,6 +53,17 @@ class Field:
     def potential(self) -> Array:
         """V at the cell centres, of the grid's shape; computed when first asked for."""
         return self.layers()
+
+    @cached_property
+    def at_walls(self) -> list[tuple[Array, Array]]:
+        """V in the first and in the last cells along every axis, flat in C order."""
+        axes, V = range(len(self.layers.shape)), self.layers
+        return [(V.slice(k, 0)().ravel(), V.slice(k, -1)().ravel()) for k in axes]
+
+    @property
+    def values(self) -> Array:
+        """Point values of the density, to the order of the flow's quadrature."""
+        return self.tally.rho
 
     @property
     def prediction(self) -> Array:
@@ -97,6 +111,7 @@ class WassersteinFlow:
         self.external = self.penalty + self.interaction.fixed
         self.outer = separated(self.external)
         self.entropy = problem.entropy
+        self.room = Recycled(grid.shape)
         first = next(iter(grid.axes.values())) if len(grid.shape) > 1 else None
         a, widths = (first.centres, first.widths) if first else (np.zeros(1), np.ones(1))
         self.weights = widths * np.stack([np.ones_like(a), a, a**2, self.outer.tilt])
@@ -113,7 +128,7 @@ class WassersteinFlow:
             tally = self.tally(values)
         seen = self.interaction.observe(values, tally)
         energy = seen.risk + self.penalised(values, tally) + self.disorder(values)
-        return Field(seen, energy, lambda: self.layers(seen.response))
+        return Field(seen, energy, lambda: self.layers(seen.response), tally)
 
     def layers(self, response: Array) -> Layers:
         """V by the layers of the first axis."""
@@ -141,7 +156,7 @@ class WassersteinFlow:
 
     def point_values(self, rho: Array) -> Array:
         """What, times the cell volumes, integrals are made of."""
-        return point_values(rho, tuple(self.walls.values()), self.quadrature)
+        return point_values(rho, tuple(self.walls.values()), self.quadrature, self.room)
 
     def mass(self, rho: Array) -> float:
         """Σ ρ_K |K|."""

@@ -14,6 +14,8 @@ tails a cell a step. Rough cells are counted.
 Feet are taken a run at a time: as long as each lies one cell beyond the last, all that is read is
 contiguous. Indices are unsigned where loops are to be vectorised: signed ones might count from the
 end.
+
+Densities that are point values along the axis are converted while a line is in the nearest cache.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from numpy.typing import NDArray
 
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.sharing import shared
-from mfpde.kernels.stencils import extrapolation, remap_parts
+from mfpde.kernels.stencils import extrapolation, remap_parts, switch_rows
+from mfpde.kernels.switch import pass_in_a_row
 from mfpde.kernels.tiles import CLOSED, PERIODIC
 
 ABREAST = 16
@@ -231,9 +234,15 @@ line_remap = compiled(_line_remap)
 
 
 def _columns(source, start, stride, N, width, lines, r):  # type: ignore[no-untyped-def]
-    """Copy ``width`` neighbouring columns of N numbers each to the rows ``lines``, from r on."""
+    """Copy ``width`` neighbouring lines of N numbers each to the rows ``lines``, from r on.
+
+    Lines of the fastest axis lie end to end, others are columns.
+    """
     if stride == 1:
-        lines[0, r : r + N] = source[start : start + N]
+        for j in range(width):
+            line, at = lines[j], start + j * N
+            for k in range(N):
+                line[U(r + k)] = source[U(at + k)]
         return
     for first in range(0, N, EIGHT):  # rows that a cache holds; what is written is contiguous
         rows = min(EIGHT, N - first)
@@ -246,15 +255,18 @@ def _columns(source, start, stride, N, width, lines, r):  # type: ignore[no-unty
 columns = compiled(_columns)
 
 
-def _put_columns(lines, target, start, stride, N, width):  # type: ignore[no-untyped-def]
-    """Copy the rows back to columns."""
+def _put_columns(lines, target, start, stride, N, width, r):  # type: ignore[no-untyped-def]
+    """Copy the rows back."""
     if stride == 1:
-        target[start : start + N] = lines[0, :N]
+        for j in range(width):
+            line, at = lines[j], start + j * N
+            for k in range(N):
+                target[U(at + k)] = line[U(r + k)]
         return
     for k in range(N):
         at = start + k * stride
         for j in range(width):
-            target[U(at + j)] = lines[U(j), U(k)]
+            target[U(at + j)] = lines[U(j), U(r + k)]
 
 
 put_columns = compiled(_put_columns)
@@ -272,36 +284,57 @@ def _feet(nodes, weights, a, line, foot):  # type: ignore[no-untyped-def]
 feet_of = compiled(_feet)
 
 
-def _remap_lines(rho, nodes, weights, parts, ghosts, wall, result, out, begin, end):  # type: ignore[no-untyped-def]
-    """Blocks ``begin`` to ``end`` of ``remap_along``; the order's ``parts`` and ``ghosts``."""
-    _, N, inner = rho.shape
+def _remap_lines(  # type: ignore[no-untyped-def]
+    rho, nodes, weights, parts, ghosts, switches, enters, leaves, wall, result, out, begin, end
+):
+    """Blocks ``begin`` to ``end`` of ``remap_along``; what depends on the order, as tuples.
+
+    A block is neighbouring lines of one part. Those of all parts with the same nodes follow each
+    other, so that nodes are read from memory once.
+    """
+    outer, N, inner = rho.shape
     r = len(ghosts)
+    to_points, to_averages = switches
     lines_of_node = nodes.shape[1]
+    slabs, parts_of_rho = outer, 1
+    if lines_of_node > 1:
+        slabs = lines_of_node // inner
+        parts_of_rho = outer // slabs
+    in_a_row = slabs if inner == 1 else inner  # neighbouring lines
+    per_row = (in_a_row + ABREAST - 1) // ABREAST
     masses, targets = rho.reshape(rho.size), result.reshape(result.size)
     room = N + 2 * r + EIGHT  # a power of 2 apart, lines would share few places in a cache
     lines, new = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
     nothing = np.zeros(N + 1 + EIGHT)
     foot, place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy()
     work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
+    flux, share = nothing.copy(), nothing.copy()
     starts, rough = np.empty(N + 1, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
-    per_slab = (inner + ABREAST - 1) // ABREAST
-    limited = 0
+    limited, converted = 0, 0
     for number in range(begin, end):
-        o, first = number // per_slab, number % per_slab * ABREAST
-        width = min(ABREAST, inner - first)
-        at = o * N * inner + first
+        part, row = number % parts_of_rho, number // parts_of_rho
+        first = row % per_row * ABREAST
+        width = min(ABREAST, in_a_row - first)
+        slab = part * slabs + (0 if inner == 1 else row // per_row)
+        line = slab * inner + first
+        at = line * N if inner == 1 else slab * N * inner + first
         columns(masses, at, inner, N, width, lines, r)
         for j in range(width):
-            line = o * inner + first + j
-            feet_of(nodes, weights, line // lines_of_node, line % lines_of_node, foot)
+            old, fresh = lines[j], new[j]
+            if enters:
+                converted += pass_in_a_row(old, r, N, to_averages, wall, True, flux, share)
+            i = line + j
+            feet_of(nodes, weights, i // lines_of_node, i % lines_of_node, foot)
             low, high, count = line_remap(
-                lines[j], N, foot, parts, ghosts, wall, work, rough, starts, new[j]
+                old, N, foot, parts, ghosts, wall, work, rough, starts, fresh[r:]
             )
-            out[0, o, first + j] = low
-            out[1, o, first + j] = high
+            out[0, i // inner, i % inner] = low
+            out[1, i // inner, i % inner] = high
             limited += count
-        put_columns(new, targets, at, inner, N, width)
-    return limited
+            if leaves:
+                converted += pass_in_a_row(fresh, r, N, to_points, wall, True, flux, share)
+        put_columns(new, targets, at, inner, N, width, r)
+    return limited, converted
 
 
 remap_lines = compiled(_remap_lines)
@@ -315,22 +348,31 @@ def remap_along(
     wall: int,
     result: Array,
     out: Array,
-) -> int:
+    enters: bool = False,
+    leaves: bool = False,
+) -> tuple[int, int]:
     """Remap the lines of ``rho`` (A·outer, N, inner) to ``result``.
 
     Feet of line i in part a of the A are Σ_c ``weights``[a, c] ``nodes``[c, i], with weights
-    (A, C) and nodes (C, outer·inner, N + 1), in cells. ``out`` (2, A·outer, inner) receives what
-    left below and above, per unit area over the width of a cell. Returns the number of limited
-    cells.
+    (A, C) and nodes (C, outer·inner, N + 1), in cells; or nodes (C, 1, N + 1) for all lines, and
+    weights of every line. ``out`` (2, A·outer, inner) receives what
+    left below and above, per unit area over the width of a cell.
+
+    What is remapped is averages along the axis. If it ``enters`` as point values, or ``leaves``
+    as such, it is converted on the way (kernels/switch.py). Returns the numbers of limited cells,
+    of the remap and of conversions.
     """
     outer, _, inner = rho.shape
-    parts, ghosts = remap_parts(order), extrapolation(order)
-    blocks = outer * ((inner + ABREAST - 1) // ABREAST)
-    arguments = (rho, nodes, weights, parts, ghosts, wall, result, out)
+    lines = nodes.shape[1]
+    slabs = max(lines // inner, 1) if lines > 1 else outer
+    row = slabs if inner == 1 else inner
+    blocks = outer * inner // row * ((row + ABREAST - 1) // ABREAST)
+    of_order = remap_parts(order), extrapolation(order), switch_rows(order)
+    arguments = (rho, nodes, weights, *of_order, enters, leaves, wall, result, out)
     return shared(remap_lines, arguments, blocks, rho.size)
 
 
 def remap(rho: Array, feet: Array, table: Array, wall: int, result: Array, out: Array) -> int:
     """The same with ``feet`` (outer, N + 1, inner) of all lines, and the order of ``table``."""
     lines = np.ascontiguousarray(feet.swapaxes(1, 2)).reshape(1, -1, feet.shape[1])
-    return remap_along(rho, lines, np.ones((1, 1)), len(table), wall, result, out)
+    return remap_along(rho, lines, np.ones((1, 1)), len(table), wall, result, out)[0]

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numba import config
 
 CORES: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -28,10 +29,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=team.cache_clear)  # threads do not survive a fork
 
 
-def shared(kernel: Callable[..., int], arguments: tuple[Any, ...], blocks: int, size: int) -> int:
+def shared(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int, size: int) -> Any:
     """Σ kernel(*arguments, begin, end) over parts of range(blocks); ``size`` numbers in all.
 
-    The kernel is compiled, and leaves Python's lock alone while it runs.
+    What it counts is a number or several. The kernel is compiled, and leaves Python's lock alone
+    while it runs.
     """
     parts = min(CORES, blocks) if size >= LARGE else 1
     if parts == 1:
@@ -41,4 +43,5 @@ def shared(kernel: Callable[..., int], arguments: tuple[Any, ...], blocks: int, 
         others = [team().submit(kernel, *arguments, *bounds[k : k + 2]) for k in range(1, parts)]
     except RuntimeError:  # the main thread is gone: no other takes work any more
         return kernel(*arguments, 0, blocks)
-    return kernel(*arguments, *bounds[:2]) + sum(other.result() for other in others)
+    counts = [kernel(*arguments, *bounds[:2]), *(other.result() for other in others)]
+    return np.sum(counts, axis=0)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.remap import ROUNDING, pad
 from mfpde.kernels.sharing import shared
-from mfpde.kernels.stencils import extrapolation, remap_parts
+from mfpde.kernels.stencils import extrapolation, remap_parts, switch_rows
+from mfpde.kernels.switch import pass_abreast
 from mfpde.kernels.tiles import CLOSED, OPEN
 
 W = 32  # lines side by side, whether or not there are as many
@@ -127,55 +128,100 @@ def _divide_row(v, f, of_line, parts, rows):  # type: ignore[no-untyped-def]
 divide_row = compiled(_divide_row)
 
 
-def _shift_lines(rho, shifts, parts, ghosts, wall, result, out, begin, end):  # type: ignore[no-untyped-def]
-    """Blocks ``begin`` to ``end`` of ``shift``; the order's ``parts`` and ``ghosts``."""
+def _mirror(v, N, ghosts):  # type: ignore[no-untyped-def]
+    """Fill the ghost rows before and after N rows of ``v``: the lines' mirror images."""
+    for g in range(ghosts):
+        below, above = (ghosts - 1 - g) * W, (ghosts + N + g) * W
+        for j in range(W):
+            v[U(below + j)] = v[U((ghosts + g) * W + j)]
+            v[U(above + j)] = v[U((ghosts + N - 1 - g) * W + j)]
+
+
+mirror = compiled(_mirror)
+
+
+def _shift_lines(  # type: ignore[no-untyped-def]
+    rho, shifts, parts, ghosts, switches, enters, leaves, wall, result, out, begin, end
+):
+    """Blocks ``begin`` to ``end`` of ``shift``; what depends on the order, as tuples."""
     _, N, inner = rho.shape
     r = len(ghosts)
+    to_points, to_averages = switches
     source, target = rho.reshape(rho.size), result.reshape(result.size)
     v, line = np.empty((N + 1 + 2 * r) * W), np.empty(4 * r + 2 * (2 * r + 1))
     whole, of_line, rows = np.empty(W, np.int64), np.empty((4 + 2 * r) * W), np.empty(4 * W)
+    mirrored, averages = np.empty((N + 2 * r + 2) * W), np.empty(N * W)
+    state, body = np.empty(4 * W), (r + 1) * W
     per_slab = (inner + W - 1) // W
-    limited = 0
+    limited, converted = 0, 0
     for number in range(begin, end):
         o, first = number // per_slab, number % per_slab * W
         lines = min(W, inner - first)
         start = o * N * inner + first
         weigh(shifts[o, first : first + lines], lines, N, parts, whole, of_line)
-        read(source, start, inner, lines, N, r, ghosts, whole, line, v)
+        old, at, step = source, start, inner
+        if enters:
+            for k in range(N):
+                for j in range(lines):
+                    mirrored[U(body + k * W + j)] = source[U(start + k * inner + j)]
+            mirror(mirrored, N, r + 1)
+            converted += pass_abreast(
+                mirrored, N, lines, W, to_averages, True, state, averages, 0, W
+            )
+            old, at, step = averages, 0, W
+        new, to, pitch = (mirrored, body, W) if leaves else (target, start, inner)
+        read(old, at, step, lines, N, r, ghosts, whole, line, v)
         limited += divide_row(v, 0, of_line, parts, rows)
         for j in range(lines):
             below = rows[j]
             for k in range(min(whole[j], N)):
-                below += source[start + k * inner + j]
+                below += old[at + k * step + j]
             out[0, o, first + j] = below
         for k in range(N):
             for j in range(W):
                 rows[U(j + 2 * W)] = rows[U(j + W)]
             limited += divide_row(v, k + 1, of_line, parts, rows)
-            at = start + k * inner
+            row = to + k * pitch
             for j in range(lines):
-                target[U(at + j)] = rows[U(j + 2 * W)] + rows[U(j)]
+                new[U(row + j)] = rows[U(j + 2 * W)] + rows[U(j)]
         for j in range(lines):
             above = rows[W + j]
             for k in range(max(N + whole[j] + 1, 0), N):
-                above += source[start + k * inner + j]
+                above += old[at + k * step + j]
             out[1, o, first + j] = above
             if wall == CLOSED:
-                target[start + j] += out[0, o, first + j]
-                target[start + (N - 1) * inner + j] += above
+                new[to + j] += out[0, o, first + j]
+                new[to + (N - 1) * pitch + j] += above
                 out[0, o, first + j], out[1, o, first + j] = 0.0, 0.0
-    return limited
+        if leaves:
+            mirror(mirrored, N, r + 1)
+            converted += pass_abreast(
+                mirrored, N, lines, W, to_points, True, state, target, start, inner
+            )
+    return limited, converted
 
 
 shift_lines = compiled(_shift_lines)
 
 
-def shift(rho: Array, shifts: Array, order: int, wall: int, result: Array, out: Array) -> int:
+def shift(
+    rho: Array,
+    shifts: Array,
+    order: int,
+    wall: int,
+    result: Array,
+    out: Array,
+    enters: bool = False,
+    leaves: bool = False,
+) -> tuple[int, int]:
     """Remap ``rho`` (outer, N, inner) to ``result``: feet of face f at f + ``shifts`` of its line.
 
     ``shifts`` (outer, inner) are in cells. ``out`` (2, outer, inner) receives what left below and
-    above. Walls are open or closed. Returns the number of limited cells.
+    above. Walls are open or closed. If ``rho`` ``enters`` as point values, or ``leaves`` as such,
+    it is converted on the way. Returns the numbers of limited cells, of the remap and of
+    conversions.
     """
     outer, _, inner = rho.shape
-    arguments = (rho, shifts, remap_parts(order), extrapolation(order), wall, result, out)
+    of_order = remap_parts(order), extrapolation(order), switch_rows(order)
+    arguments = (rho, shifts, *of_order, enters, leaves, wall, result, out)
     return shared(shift_lines, arguments, outer * ((inner + W - 1) // W), rho.size)

@@ -120,6 +120,13 @@ def switch_weights(order: int) -> tuple[Array, Array]:
 
 
 @cache
+def switch_rows(order: int) -> tuple[Row, Row]:
+    """The same as plain numbers: their count is known when loops over them are compiled."""
+    to_points, to_averages = switch_weights(order)
+    return tuple(to_points.tolist()), tuple(to_averages.tolist())
+
+
+@cache
 def slope_weights(order: int) -> Array:
     """Weights g of the slope at a face of point values: h ∂V = Σ_m g_m (V_{f+m} − V_{f−1−m}).
 

@@ -2,6 +2,7 @@
 
 value_k ← value_k + G_{k+1} − G_k with G a difference of odd order: the sum is kept. Positivity:
 what a cell may lose through both faces is at most what it holds; the loser's fluxes are scaled.
+Such cells are few: shares are computed only where a cell of the row in hand asks for one.
 
 One pass over the field: the flux through a face tells what the cell below loses, that the flux of
 the face below, and that the value of the cell below it. Lines beside each other go abreast, in the
@@ -19,7 +20,6 @@ from mfpde.kernels.sharing import shared
 from mfpde.kernels.tiles import PERIODIC
 
 W = 256  # lines abreast, at most: rows this long, far apart, are read at the memory's speed
-TILE = 2048  # numbers of lines end to end: they and three like them stay in the nearest cache
 WHOLE = 1.0 - 1e-15  # of what a cell holds: no rounding may take more
 U = np.uintp
 Array = NDArray[np.float64]
@@ -36,35 +36,58 @@ def _inside(k, N, wall):  # type: ignore[no-untyped-def]
 inside = compiled(_inside)
 
 
-def _pass_face(v, f, lines, weights, limited, state, target, to):  # type: ignore[no-untyped-def]
-    """Pass face f of lines abreast; row k + r + 1 of ``v`` is cell k.
+def _scaled(low, high, held):  # type: ignore[no-untyped-def]
+    """The share of its losses that a cell can bear; ``low`` and ``high`` go through its faces."""
+    loss = (low if low > 0.0 else 0.0) - (high if high < 0.0 else 0.0)
+    part = (held if held > 0.0 else 0.0) / loss * WHOLE
+    return part if loss > held else 1.0
 
-    The rows of ``state``: what goes through face f − 1, which share of it cell f − 2 can lose, and
-    what went through face f − 2. On return all are one further, and ``target`` from ``to`` on holds
-    the new values of cell f − 2. Returns in how many lines cell f − 1 is limited.
+
+scaled = compiled(_scaled)
+
+
+def _pass_abreast(v, N, lines, pitch, weights, limited, state, target, start, step):  # type: ignore[no-untyped-def]
+    """Convert ``lines`` that lie abreast, cell k in row k + r + 1 of ``v``, rows ``pitch`` long.
+
+    There are r + 1 ghost rows at both ends. The new cell k of line j goes to
+    target[start + k·step + j]. In ``state``, 4 rows: what goes through the last three faces, and
+    which share of its losses the last but one cell can bear. Returns how many cells were limited.
     """
     r = len(weights)
-    count = 0
-    for lane in range(lines):
-        j = U(lane)
-        i = j + U((f + r + 1) * W)
-        G = 0.0
-        for m in range(r):
-            G += weights[m] * (v[i + U(m * W)] - v[i - U((m + 1) * W)])
-        low, share, passed = state[j], state[j + U(W)], state[j + U(2 * W)]
-        held, before = v[i - U(W)], v[i - U(2 * W)]
-        loss = (low if low > 0.0 else 0.0) - (G if G < 0.0 else 0.0)
-        part = (held if held > 0.0 else 0.0) / loss * WHOLE
-        more = (loss > held) & limited
-        part = part if more else 1.0
-        through = low * (part if low > 0.0 else share)
-        state[j], state[j + U(W)], state[j + U(2 * W)] = G, part, through
-        target[U(to) + j] = before + (through - passed)
-        count += more
+    state[: 3 * pitch], state[3 * pitch :] = 0.0, 1.0
+    of_share, count, before = 3 * pitch, 0, 0
+    for f in range(-1, N + 2):
+        now, last = (f + 1) % 3 * pitch, f % 3 * pitch
+        at, cell = (f + r + 1) * pitch, f - 2  # the cell whose faces are both passed
+        more = 0
+        for lane in range(lines):
+            j = U(lane)
+            G = 0.0
+            for m in range(r):
+                G += weights[m] * (v[j + U(at + m * pitch)] - v[j + U(at - (m + 1) * pitch)])
+            low = state[j + U(last)]
+            state[j + U(now)] = G
+            loss = (low if low > 0.0 else 0.0) - (G if G < 0.0 else 0.0)
+            more += loss > v[j + U(at - pitch)]
+        if limited and f > -1 and more + before > 0:
+            for lane in range(lines):
+                j = U(lane)
+                low, held = state[j + U(last)], v[j + U(at - pitch)]
+                own = scaled(low, state[j + U(now)], held)
+                state[j + U(last)] = low * (own if low > 0.0 else state[j + U(of_share)])
+                state[j + U(of_share)] = own
+            count += more if 1 <= f <= N else 0
+            before = more
+        if cell >= 0:
+            to, older = start + cell * step, (f - 1) % 3 * pitch
+            for lane in range(lines):
+                j = U(lane)
+                own = v[j + U(at - 2 * pitch)]
+                target[j + U(to)] = own + (state[j + U(last)] - state[j + U(older)])
     return count
 
 
-pass_face = compiled(_pass_face)
+pass_abreast = compiled(_pass_abreast)
 
 
 def _switch_abreast(field, weights, wall, limited, result, begin, end):  # type: ignore[no-untyped-def]
@@ -72,7 +95,7 @@ def _switch_abreast(field, weights, wall, limited, result, begin, end):  # type:
     _, N, inner = field.shape
     r = len(weights)
     source, target = field.reshape(field.size), result.reshape(result.size)
-    v, state, unused = np.empty((N + 2 * r + 2) * W), np.empty(3 * W), np.empty(W)
+    v, state = np.empty((N + 2 * r + 2) * W), np.empty(4 * W)
     per_slab = (inner + W - 1) // W
     count = 0
     for number in range(begin, end):
@@ -82,63 +105,62 @@ def _switch_abreast(field, weights, wall, limited, result, begin, end):  # type:
             at, to = start + inside(row - r - 1, N, wall) * inner, row * W
             for j in range(lines):
                 v[U(to + j)] = source[U(at + j)]
-        state[:W], state[W : 2 * W], state[2 * W :] = 0.0, 1.0, 0.0
-        for f in range(-1, 2):
-            more = pass_face(v, f, lines, weights, limited, state, unused, 0)
-            count += more if f == 1 else 0
-        for f in range(2, N + 2):
-            to = start + (f - 2) * inner
-            more = pass_face(v, f, lines, weights, limited, state, target, to)
-            count += more if f <= N else 0
+        count += pass_abreast(v, N, lines, W, weights, limited, state, target, start, inner)
     return count
 
 
 switch_abreast = compiled(_switch_abreast)
 
 
+def _pass_in_a_row(v, first, N, weights, wall, limited, flux, share):  # type: ignore[no-untyped-def]
+    """Convert in place the line of N cells that begins at v[first], with room for r at both ends.
+
+    ``flux`` and ``share`` (N + 1,) are overwritten. Returns how many cells were limited.
+    """
+    r = len(weights)
+    for g in range(r):
+        v[first - 1 - g] = v[first + inside(-1 - g, N, wall)]
+        v[first + N + g] = v[first + inside(N + g, N, wall)]
+    for f in range(N + 1):
+        i = U(first + f)
+        G = 0.0
+        for m in range(r):
+            G += weights[m] * (v[i + U(m)] - v[i - U(m + 1)])
+        flux[U(f)] = G
+    count = 0
+    for k in range(N):
+        low, high = flux[U(k)], flux[U(k) + U(1)]
+        loss = (low if low > 0.0 else 0.0) - (high if high < 0.0 else 0.0)
+        count += loss > v[U(first + k)]
+    if limited and count > 0:
+        for k in range(N):
+            share[k] = scaled(flux[k], flux[k + 1], v[first + k])
+        share[N] = share[0]  # of the neighbour beyond, on a circle; through walls nothing goes
+        for f in range(N):
+            flux[f] *= share[f] if flux[f] > 0.0 else share[f - 1 if f > 0 else N - 1]
+        flux[N] *= share[N] if flux[N] > 0.0 else share[N - 1]
+    for k in range(N):
+        v[U(first + k)] += flux[U(k) + U(1)] - flux[U(k)]
+    return count if limited else 0
+
+
+pass_in_a_row = compiled(_pass_in_a_row)
+
+
 def _switch_in_a_row(field, weights, wall, limited, result, begin, end):  # type: ignore[no-untyped-def]
-    """The same for lines that lie end to end, blocks of at most TILE numbers."""
-    outer, N, _ = field.shape
+    """The same for lines that lie end to end."""
+    N = field.shape[1]
     r = len(weights)
     source, target = field.reshape(field.size), result.reshape(result.size)
-    pitch, most = N + 2 * r + 2, max(TILE // N, 1)
-    v, flux, share = np.empty((3, most * pitch + 1))
-    below, above = np.empty((2, r + 1), np.int64)
-    for g in range(r + 1):
-        below[g], above[g] = inside(-1 - g, N, wall), inside(N + g, N, wall)
+    v, flux, share = np.empty(N + 2 * r), np.empty(N + 1), np.empty(N + 1)
     count = 0
-    for number in range(begin, end):
-        first = number * most
-        lines = min(most, outer - first)
-        for line in range(lines):
-            at, to = (first + line) * N, line * pitch + r + 1
-            for k in range(N):
-                v[U(to + k)] = source[U(at + k)]
-            for g in range(r + 1):
-                v[to - 1 - g], v[to + N + g] = v[to + below[g]], v[to + above[g]]
-        cells = lines * pitch
-        for f in range(r, cells - r + 1):  # between the lines they have no meaning
-            i = U(f)
-            G = 0.0
-            for m in range(r):
-                G += weights[m] * (v[i + U(m)] - v[i - U(m + 1)])
-            flux[i] = G
-        for k in range(r, cells - r):
-            i = U(k)
-            low, high, held = flux[i], flux[i + U(1)], v[i]
-            loss = (low if low > 0.0 else 0.0) - (high if high < 0.0 else 0.0)
-            part = (held if held > 0.0 else 0.0) / loss * WHOLE
-            share[i] = part if (loss > held) & limited else 1.0
-        for line in range(lines):
-            at, to = (first + line) * N, line * pitch + r + 1
-            for k in range(N):
-                i = U(to + k)
-                low, high, own = flux[i], flux[i + U(1)], share[i]
-                beneath, beyond = share[i - U(1)], share[i + U(1)]
-                low *= own if low > 0.0 else beneath
-                high *= beyond if high > 0.0 else own
-                target[U(at + k)] = v[i] + (high - low)
-                count += own < 1.0
+    for line in range(begin, end):
+        at = line * N
+        for k in range(N):
+            v[U(r + k)] = source[U(at + k)]
+        count += pass_in_a_row(v, r, N, weights, wall, limited, flux, share)
+        for k in range(N):
+            target[U(at + k)] = v[U(r + k)]
     return count
 
 
@@ -152,10 +174,9 @@ def switch(field: Array, weights: Array, wall: int, limited: bool, result: Array
     the field itself.
     """
     field = np.ascontiguousarray(field)
-    outer, N, inner = field.shape
+    outer, _, inner = field.shape
     arguments = (field, tuple(weights.tolist()), wall, limited, result)
     if inner == 1:
-        most = max(TILE // N, 1)
-        return shared(switch_in_a_row, arguments, (outer + most - 1) // most, field.size)
+        return shared(switch_in_a_row, arguments, outer, field.size)
     blocks = outer * ((inner + W - 1) // W)
     return shared(switch_abreast, arguments, blocks, field.size)

@@ -256,8 +256,7 @@ class SemiLagrangian:
         return min(self.memory.dt, 1.0 / fastest) if fastest > 0 else self.memory.dt
 
     def step(self, rho: Array, field: Field, dt: float) -> Step:
-        nothing = dict.fromkeys(self.flow.grid.coords, (0.0, 0.0))
-        start = Density(np.ascontiguousarray(rho), [False] * rho.ndim, field, nothing)
+        start = self.sweeps.start(rho, field)
         if self.dt is not None:
             return self.finished(self.split(start, dt), 0.0)
         self.memory.first = self.memory.first or dt
@@ -268,7 +267,7 @@ class SemiLagrangian:
         return self.finished(halves, self.judged(error, dt))
 
     def split(self, density: Density, dt: float, parts: int = 1) -> Density:
-        """Equal splitting steps, from averages to averages.
+        """Equal splitting steps, from point values to averages.
 
         While the output weight moves under a ridge the flow is exact: where one step ends and the
         next begins with it, that is one move.
@@ -279,9 +278,10 @@ class SemiLagrangian:
         if parts > 1 and self.sweeps.first == 1 and self.sweeps.drift.s == 0:
             sequence = merged(sequence, 0)
         corrections = CORRECTIONS if self.composed else 0
-        for k, share in sequence:
-            density = self.sweeps.move(density, k, share * dt, corrections)
-        return self.sweeps.converted(density, [False] * density.values.ndim)
+        last = len(sequence) - 1
+        for move, (k, share) in enumerate(sequence):
+            density = self.sweeps.move(density, k, share * dt, corrections, move == last)
+        return self.sweeps.averages(density)
 
     def judged(self, error: float, dt: float) -> float:
         """The error over what dt allows; above 1 the loop repeats with half the step.

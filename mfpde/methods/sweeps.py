@@ -8,7 +8,8 @@ Ridge and entropy are an Ornstein-Uhlenbeck process along every axis, solved exa
 shift, as noise moves neither ∫ρ da nor ∫aρ da; of w_k in two halves around the flow of −a ∂_k g.
 
 A sweep along one axis needs averages along it and point values along the others; with averages
-everywhere the scheme would be of order 2 whatever the remap. ``Density`` keeps the book.
+everywhere the scheme would be of order 2 whatever the remap. Between sweeps a density is point
+values along all axes, and a kernel converts its lines as they come and go.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from mfpde.errors import InvalidInput
 from mfpde.flows.arrays import Recycled
 from mfpde.flows.interaction import LiftedFeatures, PlainFeatures, steepest_curvature
-from mfpde.flows.quadrature import converted
+from mfpde.flows.quadrature import CENTRES, converted
 from mfpde.flows.table import FeatureTable
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
@@ -113,37 +114,48 @@ class Sweeps:
         """Whether features are piecewise linear."""
         return any(along.kinks is not None for along in self.along.values())
 
-    def move(self, density: Density, k: int, dt: float, iterations: int = 0) -> Density:
+    def start(self, rho: Array, field: Field) -> Density:
+        """A density with the field it exerts, as sweeps want it."""
+        nothing = dict.fromkeys(self.names, (0.0, 0.0))
+        pointwise = [self.flow.quadrature > CENTRES] * rho.ndim
+        return self.pointwise(Density(field.values, pointwise, field, nothing))
+
+    def move(
+        self, density: Density, k: int, dt: float, iterations: int = 0, last: bool = False
+    ) -> Density:
         """Coordinate k moves for a time dt.
 
         ``iterations`` > 0 replaces the predicted slope by the mean of those before and after the
         sweep, that many times over: the move is then symmetric in time, as a composition needs.
+        After the ``last`` of the moves the density is left as averages along k.
         """
         if k < self.first:
-            return self.move_output(density, dt)
+            return self.move_output(density, dt, last)
         noise, mu = self.noise(k, 0.5 * dt), float(self.drift.mu[k])
         # contraction shrinks it to the noise of the first half: the remap contracts in both halves
-        start = self.spread(self.prepared(density, k), k, noise * np.exp(mu * dt))
+        start = self.spread(density, k, noise * np.exp(mu * dt))
         along = self.along[k]
         masses, prediction = self.observed(start)
-        contracted = prediction - 0.5 * dt * mu * along.pull(masses)
+        contracted = prediction if mu == 0 else prediction - 0.5 * dt * mu * along.pull(masses)
         mean = along.drive(self.problem.loss, masses, prediction).over(dt, contracted) / dt
-        moved = self.move_weight(start, k, dt, mean)
-        for _ in range(iterations):
+        moved = self.move_weight(start, k, dt, mean, last and not iterations)
+        for left in reversed(range(iterations)):
             after = self.observed(moved)[1]
             loss = self.problem.loss
             mean = 0.5 * (loss.slope(prediction) + loss.slope(after))
-            moved = self.move_weight(start, k, dt, mean)
+            moved = self.move_weight(start, k, dt, mean, last and not left)
         return self.spread(moved, k, noise)
 
-    def move_output(self, density: Density, dt: float) -> Density:
+    def move_output(self, density: Density, dt: float, last: bool = False) -> Density:
         """a' = −g − μa − s sign(a).
 
         With |a| the moving first moment no longer closes the equation of the prediction: what
         crosses or rests at 0 is only estimated, and the sweep is made twice, the second time with
         the mean slope of before and after, which keeps order 2.
         """
-        start, mu, s = self.prepared(density, 0), float(self.drift.mu[0]), self.drift.s
+        mu, s = float(self.drift.mu[0]), self.drift.s
+        # what sticks at 0 is rough there: its moments are those of averages
+        start = self.converted(density, 0, to_points=False) if s > 0 else density
         (m0, _, _), prediction = self.observed(start)
         drive = Drive(
             self.problem.loss,
@@ -154,15 +166,15 @@ class Sweeps:
         # S carries e^{−μ(dt − τ)}; a constant drift does the same over the step
         constant = dt if mu == 0 else -np.expm1(-mu * dt) / mu
         slope = drive.over(dt, prediction) / constant
-        moved = self.shifted(start, self.features.combine(slope), dt)
+        moved = self.shifted(start, self.features.combine(slope), dt, last or s > 0)
         if s > 0:
             before, after = prediction, self.observed(moved)[1]
             loss = self.problem.loss
             slope = 0.5 * (loss.slope(before) + loss.slope(after))
-            moved = self.shifted(start, self.features.combine(slope), dt)
+            moved = self.shifted(start, self.features.combine(slope), dt, last)
         return self.spread(moved, 0, self.noise(0, dt))
 
-    def shifted(self, start: Density, drift: Array, dt: float) -> Density:
+    def shifted(self, start: Density, drift: Array, dt: float, last: bool) -> Density:
         """a' = −drift(w) − μa − s sign(a)."""
         if not math.isfinite(drift.sum()):  # the loop sees it and stops
             return replace(start, values=np.full_like(start.values, np.nan))
@@ -170,19 +182,17 @@ class Sweeps:
         mu, s = float(self.drift.mu[0]), self.drift.s
         if mu == s == 0 and self.flow.walls[self.names[0]] != "periodic":
             cells = drift[None] * (dt / width)
-            return self.moved(start, 0, partial(shift, shifts=cells, order=self.order))
-        low = axis.low
+            return self.moved(start, 0, last, partial(shift, shifts=cells))
         if s == 0:  # feet are sums of what a face and what a line adds
-            faces, offsets = (
-                grown(axis.edges, np.zeros(1), mu, dt) - low,
-                grown(np.zeros(1), drift, mu, dt),
-            )
-            feet = np.add.outer(offsets / width, faces / width).T
-        else:
-            feet = (output_feet(axis.edges, drift, mu, s, dt) - low) / width
-        return self.remapped(start, feet[None, None], np.ones((1, 1)), 0)
+            faces = (grown(axis.edges, np.zeros(1), mu, dt) - axis.low) / width
+            offsets = grown(np.zeros(1), drift, mu, dt) / width
+            nodes = np.stack([faces, np.ones_like(faces)])[:, None, :, None]
+            weights = np.column_stack([np.ones_like(offsets), offsets])
+            return self.remapped(start, nodes, weights, 0, last)
+        feet = (output_feet(axis.edges, drift, mu, s, dt) - axis.low) / width
+        return self.remapped(start, feet[None, None], np.ones((1, 1)), 0, last)
 
-    def move_weight(self, start: Density, k: int, dt: float, slope: Array) -> Density:
+    def move_weight(self, start: Density, k: int, dt: float, slope: Array, last: bool) -> Density:
         """w_k' = −a ∂_k g − μ_k w_k, the ridge in two halves around the flow of −a ∂_k g."""
         if not np.isfinite(slope).all():  # there are no feet: the loop refuses the step
             return replace(start, values=np.full_like(start.values, np.nan))
@@ -198,7 +208,7 @@ class Sweeps:
             nodes = nodes.reshape(1, -1, *nodes.shape[2:])
         if mu != 0:
             nodes = ((nodes * width + low) * half - low) / width
-        return self.remapped(start, nodes, weights, k)
+        return self.remapped(start, nodes, weights, k, last)
 
     def noise(self, k: int, dt: float) -> float:
         """Variance λ(1 − e^{−2μdt})/μ that coordinate k gathers in a time dt under its ridge."""
@@ -214,59 +224,83 @@ class Sweeps:
         limited = density.limited | {"diffusions": density.limited["diffusions"] + count}
         return replace(density, values=values, limited=limited)
 
-    def prepared(self, density: Density, k: int) -> Density:
-        """Averages along axis k, point values along all others."""
-        return self.converted(density, [j != k for j in range(len(self.axes))])
+    def pointwise(self, density: Density) -> Density:
+        """Point values along all axes."""
+        for k in range(len(self.axes)):
+            density = self.converted(density, k, to_points=True)
+        return density
 
-    def converted(self, density: Density, pointwise: list[bool]) -> Density:
-        """The density in the given representation."""
-        values, limited = density.values, dict(density.limited)
-        for j, (now, wanted) in enumerate(zip(density.pointwise, pointwise, strict=True)):
-            if now != wanted:
-                wall, fresh = self.flow.walls[self.names[j]], values is not density.values
-                result = values if fresh else self.room.empty()
-                values, count = converted(values, j, wall, self.order, wanted, result=result)
-                limited["conversions"] += count
-        return replace(density, values=values, pointwise=pointwise, limited=limited)
+    def averages(self, density: Density) -> Density:
+        """Averages along all axes."""
+        for k in range(len(self.axes)):
+            density = self.converted(density, k, to_points=False)
+        return density
+
+    def converted(self, density: Density, k: int, to_points: bool) -> Density:
+        """The density as point values or as averages along axis k."""
+        if density.pointwise[k] == to_points:
+            return density
+        wall, result = self.flow.walls[self.names[k]], self.room.empty()
+        values, count = converted(density.values, k, wall, self.order, to_points, result=result)
+        return replace(
+            density,
+            values=values,
+            pointwise=[to_points if j == k else p for j, p in enumerate(density.pointwise)],
+            limited=density.limited | {"conversions": density.limited["conversions"] + count},
+        )
 
     def observed(self, density: Density) -> tuple[Array, Array]:
         """Moments ∫a^m ρ da (3, N_v), m = 0, 1, 2, as masses at the points, and the prediction."""
-        of_a = moments(density.values.reshape(len(self.a), -1), self.rows) * self.volume
-        of_a = of_a.reshape(3, *(axis.cells for axis in self.axes_of_features))
-        for j in range(self.first, len(self.axes)):
-            if not density.pointwise[j]:
-                wall, k = self.flow.walls[self.names[j]], j - self.first + 1
-                of_a, _ = converted(of_a, k, wall, self.order, to_points=True, limited=False)
-        masses = of_a.reshape(3, -1)
+        tally = density.field.tally
+        if self.first and density.values is tally.rho:
+            of_a = tally.moments[:3]
+        else:
+            of_a = moments(density.values.reshape(len(self.a), -1), self.rows)
+        masses = of_a * self.volume
         return masses, self.features.integrate(masses[1])
 
-    def remapped(self, start: Density, nodes: Array, weights: Array, k: int) -> Density:
+    def remapped(self, start: Density, nodes: Array, weights: Array, k: int, last: bool) -> Density:
         """The density whose faces come from feet Σ_c weights[:, c] nodes[c], in cells."""
         if not math.isfinite(nodes.sum()):  # as above
             return replace(start, values=np.full_like(start.values, np.nan))
         faces = nodes.shape[2]
         lines = np.ascontiguousarray(nodes.swapaxes(2, 3)).reshape(len(nodes), -1, faces)
-        remap = partial(remap_along, nodes=lines, weights=weights, order=self.order)
-        return self.moved(start, k, remap)
+        remap = partial(remap_along, nodes=lines, weights=weights)
+        return self.moved(start, k, last, remap)
 
-    def moved(self, start: Density, k: int, remap: Callable[..., int]) -> Density:
+    def moved(
+        self, start: Density, k: int, last: bool, remap: Callable[..., tuple[int, int]]
+    ) -> Density:
         """The density that a kernel makes of it along axis k."""
         name = self.names[k]
         values, view = self.room.empty(), axis_view(start.values, k)
         out = np.zeros((2, view.shape[0], view.shape[2]))
-        wall = WALL[self.flow.walls[name]]
-        count = remap(view, wall=wall, result=axis_view(values, k), out=out)
+        remaps, conversions = remap(
+            view,
+            order=self.order,
+            wall=WALL[self.flow.walls[name]],
+            result=axis_view(values, k),
+            out=out,
+            enters=start.pointwise[k],
+            leaves=not last,
+        )
         low, high = (self.cell * out.sum(axis=(1, 2))).tolist()
         before, carried = start.escaped[name], start.carried
         if low + high > UNSEEN:
-            V = axis_view(start.field.potential, k)
-            carried += self.cell * float(np.vdot(out[0], V[:, 0]) + np.vdot(out[1], V[:, -1]))
+            V_low, V_high = start.field.at_walls[k]
+            carried += self.cell * float(np.vdot(out[0], V_low) + np.vdot(out[1], V_high))
+        counts = start.limited
         return replace(
             start,
             values=values,
+            pointwise=[not last if j == k else p for j, p in enumerate(start.pointwise)],
             escaped=start.escaped | {name: (before[0] + low, before[1] + high)},
             carried=carried,
-            limited=start.limited | {"remaps": start.limited["remaps"] + count},
+            limited=counts
+            | {
+                "remaps": counts["remaps"] + remaps,
+                "conversions": counts["conversions"] + conversions,
+            },
         )
 
 

@@ -8,7 +8,7 @@ from scipy.linalg import expm
 
 import mfpde as mf
 from mfpde.methods.residual import Drive
-from mfpde.methods.sweeps import Density, Sweeps
+from mfpde.methods.sweeps import Sweeps
 
 N = 6
 RNG = np.random.default_rng(0)
@@ -120,9 +120,8 @@ def sweep_of_the_output_weight(loss, targets, mu, dt, order=7, cells=256):
     grid = mf.Grid(a=mf.uniform(-14, 14, cells), w=mf.uniform(-4, 4, 64))
     flow = mf.WassersteinFlow(problem, grid, order)
     sweeps = Sweeps(flow, order)
-    nothing = {"a": (0.0, 0.0), "w": (0.0, 0.0)}
-    start = Density(flow.start, [False, False], flow.field(flow.start), nothing)
-    masses, before = sweeps.observed(sweeps.prepared(start, 0))
+    start = sweeps.start(flow.start, flow.field(flow.start))
+    masses, before = sweeps.observed(start)
     moved = sweeps.move_output(start, dt)
     psi = np.tanh(np.multiply.outer(grid.axes["w"].centres, X))
     assert sum(moved.escaped["a"]) < 1e-15

@@ -7,7 +7,7 @@ from scipy.linalg import expm
 import mfpde as mf
 from mfpde.errors import InvalidInput
 from mfpde.methods.splitting import merged, strang
-from mfpde.methods.sweeps import Density, Sweeps
+from mfpde.methods.sweeps import Sweeps
 
 X = np.linspace(-2, 2, 8)
 Y = np.sin(1.5 * X)
@@ -21,10 +21,8 @@ def moved_output(problem, grid, dt):
     """(masses m0(w), prediction before, after, features) of one move of a."""
     flow = mf.WassersteinFlow(problem, grid, 7)
     sweeps = Sweeps(flow, 7)
-    nothing = {"a": (0.0, 0.0), "w": (0.0, 0.0)}
-    start = Density(flow.start, [False, False], flow.field(flow.start), nothing)
-    prepared = sweeps.prepared(start, 0)
-    masses, before = sweeps.observed(prepared)
+    start = sweeps.start(flow.start, flow.field(flow.start))
+    masses, before = sweeps.observed(start)
     after = sweeps.observed(sweeps.move(start, 0, dt))[1]
     psi = problem.phi(grid.axes["w"].centres[:, None])
     return masses[0], before, after, psi
@@ -150,9 +148,9 @@ def test_ten_thousand_steps_never_break(name):
     flow = mf.WassersteinFlow(problem, grid, 7)
     stepper = mf.semi_lagrangian(7, dt=0.02).begin(flow)
     rho = flow.start if start is None else start(grid.shape)
-    rho, lost, still = rho / flow.mass(rho), 0.0, flow.field(flow.start)
+    rho, lost = rho / flow.mass(rho), 0.0
     for _ in range(10_000):
-        step = stepper.step(rho, still, 0.02)
+        step = stepper.step(rho, flow.field(rho), 0.02)
         rho, lost = step.rho, lost + sum(map(sum, step.escaped.values()))
         if not rho.min() >= 0:
             break
@@ -327,9 +325,8 @@ def test_two_half_steps_are_made_in_five_moves():
     problem = mf.two_layer(X, Y, initial=mf.gaussian((0.3, 0.6), 0.6))
     flow = mf.WassersteinFlow(problem, square(5, 96), 9)
     stepper = mf.semi_lagrangian(9, dt=0.2).begin(flow)
-    nothing = {"a": (0.0, 0.0), "w": (0.0, 0.0)}
-    start = Density(flow.start, [False, False], flow.field(flow.start), nothing)
-    two = stepper.split(stepper.split(start, 0.1), 0.1)
+    start = stepper.sweeps.start(flow.start, flow.field(flow.start))
+    two = stepper.split(stepper.sweeps.pointwise(stepper.split(start, 0.1)), 0.1)
     once = stepper.split(start, 0.2, 2)
     np.testing.assert_allclose(once.values, two.values, rtol=0, atol=2e-7 * two.values.max())
     assert once.pointwise == [False, False]

@@ -9,7 +9,7 @@ from exact.solutions import Normal, gaussian_flow
 
 import mfpde as mf
 from mfpde.errors import InvalidInput
-from mfpde.methods.sweeps import Density, Sweeps
+from mfpde.methods.sweeps import Sweeps
 
 X = np.linspace(-2, 2, 8)
 Y = np.sin(1.5 * X)
@@ -36,17 +36,15 @@ def ready(problem, grid, order=7):
     """Sweeps, and the initial density ready for a move of a."""
     flow = mf.WassersteinFlow(problem, grid, order)
     sweeps = Sweeps(flow, order)
-    nothing = dict.fromkeys(grid.coords, (0.0, 0.0))
-    start = Density(flow.start, [False] * len(grid.shape), flow.field(flow.start), nothing)
-    return sweeps, sweeps.prepared(start, 0)
+    return sweeps, sweeps.start(flow.start, flow.field(flow.start))
 
 
 def moments_of_a(density, axis):
-    """Mean and variance; a cell's own spread, h²/12, is taken off."""
+    """Mean and variance of point values."""
     marginal = density.values.sum(axis=1)
     marginal /= marginal.sum()
     mean = marginal @ axis.centres
-    return mean, marginal @ (axis.centres - mean) ** 2 - axis.widths[0] ** 2 / 12
+    return mean, marginal @ (axis.centres - mean) ** 2
 
 
 @pytest.mark.parametrize("dt", [0.003, 0.1, 1.0, 10.0])
