@@ -182,22 +182,21 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # t
     """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
 
     The six arrays ``work``, ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have
-    EIGHT more. Returns the mass that
-    left below, above, and how many cells were limited.
+    EIGHT more. Returns the mass that left below, above, and how many cells were limited.
     """
     r = len(ghosts)
     place, xi, cell, below, above, slope = work
     pad(v, N, r, ghosts, wall)
     half_slopes(v, N, r, wall, slope)
     find(feet, N, wall, place, xi, cell)
-    runs, first = 0, 0
-    while first <= N:
-        end = first + 1
-        while end <= N and cell[U(end)] - cell[U(end) - U(1)] == 1.0:
-            end += 1
+    starts[0], runs = 0, 1
+    for f in range(1, N + 1):
+        starts[runs] = f  # where a run ends, the next begins
+        runs += cell[U(f)] - cell[U(f) - U(1)] != 1.0
+    starts[runs] = N + 1
+    for run in range(runs):
+        first, end = starts[run], starts[run + 1]
         divide(v, slope, xi, first, end, int(cell[first]) - first, parts, below, above, rough)
-        starts[runs] = first
-        runs, first = runs + 1, end
     # several feet in one cell
     for run in range(1, runs):
         f = starts[run]
@@ -273,12 +272,20 @@ put_columns = compiled(_put_columns)
 
 
 def _feet(nodes, weights, a, line, foot):  # type: ignore[no-untyped-def]
-    """Feet of one line: Σ_c weights[a, c] nodes[c, line]."""
-    for c in range(nodes.shape[0]):
+    """Feet of one line: Σ_c weights[a, c] nodes[c, line], four terms at a time after the first."""
+    first = (nodes.shape[0] - 1) % 4 + 1
+    for c in range(first):
         weight, node = weights[a, c], nodes[c, line]
         for f in range(node.shape[0]):
             at = weight * node[U(f)]
             foot[U(f)] = at if c == 0 else foot[U(f)] + at
+    for c in range(first, nodes.shape[0], 4):
+        w, x, y, z = weights[a, c], weights[a, c + 1], weights[a, c + 2], weights[a, c + 3]
+        W, X = nodes[c, line], nodes[c + 1, line]
+        Y, Z = nodes[c + 2, line], nodes[c + 3, line]
+        for f in range(W.shape[0]):
+            i = U(f)
+            foot[i] = (((foot[i] + w * W[i]) + x * X[i]) + y * Y[i]) + z * Z[i]
 
 
 feet_of = compiled(_feet)
@@ -309,7 +316,7 @@ def _remap_lines(  # type: ignore[no-untyped-def]
     foot, place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy()
     work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
     flux, share = nothing.copy(), nothing.copy()
-    starts, rough = np.empty(N + 1, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
+    starts, rough = np.empty(N + 1 + EIGHT, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
     limited, converted = 0, 0
     for number in range(begin, end):
         part, row = number % parts_of_rho, number // parts_of_rho
