@@ -26,8 +26,13 @@ def in_lines(*lengths: int) -> Array:
 
 def within(memory: Array, shape: tuple[int, ...]) -> Array:
     """The array of this shape that starts with the first whole line of some memory."""
-    start = -memory.__array_interface__["data"][0] % BYTES // 8
+    start = first_line(memory)
     return memory[start : start + math.prod(shape)].reshape(shape)
+
+
+def first_line(memory: Array) -> int:
+    """The index at which the first whole line of some memory starts."""
+    return -memory.__array_interface__["data"][0] % BYTES // 8
 
 
 class Recycled:
@@ -38,18 +43,26 @@ class Recycled:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.memory = [np.empty(math.prod(shape) + NUMBERS)]
+        self.shape, self.size = shape, math.prod(shape)
+        self.memory: list[Array] = []
+        self.starts: list[int] = []
+        self.extend()
         self.unheld = self.holders(0)
 
     def holders(self, k: int) -> int:
         """Of the k-th piece of memory."""
         return sys.getrefcount(self.memory[k])
 
+    def extend(self) -> None:
+        """Take one more piece of memory."""
+        self.memory.append(np.empty(self.size + NUMBERS))
+        self.starts.append(first_line(self.memory[-1]))
+
     def empty(self) -> Array:
         """Room for a density."""
-        free = [k for k in range(len(self.memory)) if self.holders(k) == self.unheld]
-        if not free:
-            free = [len(self.memory)]
-            self.memory.append(np.empty(self.memory[0].size))
-        return within(self.memory[free[0]], self.shape)
+        free = (k for k in range(len(self.memory)) if self.holders(k) == self.unheld)
+        k = next(free, len(self.memory))
+        if k == len(self.memory):
+            self.extend()
+        start = self.starts[k]
+        return self.memory[k][start : start + self.size].reshape(self.shape)

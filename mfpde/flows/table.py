@@ -71,6 +71,8 @@ class FeatureTable:
     def combine(self, slope: Array) -> Array:
         """Σ_i slope_i ψ_i(point_k), (N,)."""
         result = aligned((len(self.points),))
+        if len(self.kept) == 1:
+            return np.matmul(self.kept[0], slope, out=result)
         self.each(lambda part, block: np.matmul(block, slope, out=result[part]))
         return result
 

@@ -7,6 +7,7 @@ follows w' = a·v(w) − βw with v = −∂_w g frozen: neurons of all a share 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -79,11 +80,12 @@ class SmoothFlow:
 
     def interpolated(self, start: Array, multipliers: Array, dt: float) -> tuple[Array, Array]:
         """Feet as combinations: weights (multipliers, C) of nodes (C, outer, N + 1, inner)."""
-        largest = float(np.abs(multipliers).max()) or 1.0
-        steepest = float(np.abs(np.diff(self.v, axis=1)).max())
+        places = multipliers.tobytes()
+        largest, rise = farthest(places), self.v[:, 1:] - self.v[:, :-1]
+        steepest = max(float(rise.max()), -float(rise.min()))
         count = node_count(abs(dt) * largest * steepest)
         if count < len(multipliers):
-            x, weights = combination(count, (multipliers / largest).tobytes())
+            x, weights = combination(count, places)
             return weights, self.traced(start, dt * largest * x)
         taus = dt * multipliers
         order = np.argsort(np.abs(taus), kind="stable")
@@ -125,8 +127,8 @@ def node_count(advance: float) -> int:
     Its error falls like exp(−degree·asinh(REACH/advance)) (Trefethen, Approximation Theory and
     Approximation Practice, 2013, theorem 8.2).
     """
-    decay = np.arcsinh(REACH / max(advance, 1e-3))
-    count = max(int(np.ceil(-np.log(PRECISION) / decay)), FEWEST_NODES)
+    decay = math.asinh(REACH / max(advance, 1e-3))
+    count = max(math.ceil(-math.log(PRECISION) / decay), FEWEST_NODES)
     return count + count % 2
 
 
@@ -145,10 +147,16 @@ def chebyshev(degree: int) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=64)
+def farthest(places: bytes) -> float:
+    """The largest distance from 0 of ``places``, floats; 1 if all are there."""
+    return float(np.abs(np.frombuffer(places)).max()) or 1.0
+
+
+@lru_cache(maxsize=64)
 def combination(degree: int, places: bytes) -> tuple[Array, Array]:
-    """Chebyshev points and the matrix that interpolates from them at ``places``, floats."""
+    """Chebyshev points and the matrix that interpolates from them, scaled, at ``places``."""
     x, weights = chebyshev(degree)
-    return x, barycentric(x, weights, np.frombuffer(places))
+    return x, barycentric(x, weights, np.frombuffer(places) / farthest(places))
 
 
 def barycentric(x: Array, weights: Array, t: Array) -> Array:

@@ -269,18 +269,19 @@ class SemiLagrangian:
     def split(self, density: Density, dt: float, parts: int = 1) -> Density:
         """Equal splitting steps, from point values to averages.
 
-        While the output weight moves under a ridge the flow is exact: where one step ends and the
+        While the output weight moves under a ridge the flow is exact: where one part ends and the
         next begins with it, that is one move.
         """
         coordinates = range(len(self.flow.grid.coords))
         one = suzuki(coordinates) if self.composed else strang(coordinates)
         sequence = [(k, share / parts) for k, share in one] * parts
-        if parts > 1 and self.sweeps.first == 1 and self.sweeps.drift.s == 0:
+        if self.sweeps.first == 1 and self.sweeps.drift.s == 0:
             sequence = merged(sequence, 0)
         corrections = CORRECTIONS if self.composed else 0
-        last = len(sequence) - 1
-        for move, (k, share) in enumerate(sequence):
-            density = self.sweeps.move(density, k, share * dt, corrections, move == last)
+        following = [k for k, _ in sequence[1:]]
+        for (k, share), then in zip(sequence, [*following, None], strict=True):
+            stays = then in (k, None)
+            density = self.sweeps.move(density, k, share * dt, corrections, stays)
         return self.sweeps.averages(density)
 
     def judged(self, error: float, dt: float) -> float:

@@ -8,8 +8,8 @@ Ridge and entropy are an Ornstein-Uhlenbeck process along every axis, solved exa
 shift, as noise moves neither ∫ρ da nor ∫aρ da; of w_k in two halves around the flow of −a ∂_k g.
 
 A sweep along one axis needs averages along it and point values along the others; with averages
-everywhere the scheme would be of order 2 whatever the remap. Between sweeps a density is point
-values along all axes, and a kernel converts its lines as they come and go.
+everywhere the scheme would be of order 2 whatever the remap. Between sweeps along different axes a
+density is point values along all of them, and a kernel converts its lines as they come and go.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class Sweeps:
         self.room = Recycled(flow.grid.shape)
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.widths = [float(axis.widths[0]) for axis in self.axes]  # uniform, all of them
+        self.walls = [flow.walls[name] for name in self.names]
+        self.views = [axis_view(flow.start, k).shape for k in range(len(self.axes))]
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
         self.drift = drift_of(problem)
         self.axes_of_features = self.axes[self.first :]
@@ -117,20 +119,22 @@ class Sweeps:
     def start(self, rho: Array, field: Field) -> Density:
         """A density with the field it exerts, as sweeps want it."""
         nothing = dict.fromkeys(self.names, (0.0, 0.0))
+        if rho.ndim == 1:  # the only axis moves again and again
+            return Density(np.ascontiguousarray(rho), [False], field, nothing)
         pointwise = [self.flow.quadrature > CENTRES] * rho.ndim
         return self.pointwise(Density(field.values, pointwise, field, nothing))
 
     def move(
-        self, density: Density, k: int, dt: float, iterations: int = 0, last: bool = False
+        self, density: Density, k: int, dt: float, iterations: int = 0, stays: bool = False
     ) -> Density:
         """Coordinate k moves for a time dt.
 
         ``iterations`` > 0 replaces the predicted slope by the mean of those before and after the
         sweep, that many times over: the move is then symmetric in time, as a composition needs.
-        After the ``last`` of the moves the density is left as averages along k.
+        The density ``stays`` averages along k where it moves along k again, or no more.
         """
         if k < self.first:
-            return self.move_output(density, dt, last)
+            return self.move_output(density, dt, stays)
         noise, mu = self.noise(k, 0.5 * dt), float(self.drift.mu[k])
         # contraction shrinks it to the noise of the first half: the remap contracts in both halves
         start = self.spread(density, k, noise * np.exp(mu * dt))
@@ -138,15 +142,15 @@ class Sweeps:
         masses, prediction = self.observed(start)
         contracted = prediction if mu == 0 else prediction - 0.5 * dt * mu * along.pull(masses)
         mean = along.drive(self.problem.loss, masses, prediction).over(dt, contracted) / dt
-        moved = self.move_weight(start, k, dt, mean, last and not iterations)
-        for left in reversed(range(iterations)):
+        moved = self.move_weight(start, k, dt, mean, stays)
+        for _ in range(iterations):
             after = self.observed(moved)[1]
             loss = self.problem.loss
             mean = 0.5 * (loss.slope(prediction) + loss.slope(after))
-            moved = self.move_weight(start, k, dt, mean, last and not left)
+            moved = self.move_weight(start, k, dt, mean, stays)
         return self.spread(moved, k, noise)
 
-    def move_output(self, density: Density, dt: float, last: bool = False) -> Density:
+    def move_output(self, density: Density, dt: float, stays: bool = False) -> Density:
         """a' = −g − μa − s sign(a).
 
         With |a| the moving first moment no longer closes the equation of the prediction: what
@@ -166,49 +170,52 @@ class Sweeps:
         # S carries e^{−μ(dt − τ)}; a constant drift does the same over the step
         constant = dt if mu == 0 else -np.expm1(-mu * dt) / mu
         slope = drive.over(dt, prediction) / constant
-        moved = self.shifted(start, self.features.combine(slope), dt, last or s > 0)
+        moved = self.shifted(start, self.features.combine(slope), dt, stays or s > 0)
         if s > 0:
             before, after = prediction, self.observed(moved)[1]
             loss = self.problem.loss
             slope = 0.5 * (loss.slope(before) + loss.slope(after))
-            moved = self.shifted(start, self.features.combine(slope), dt, last)
+            moved = self.shifted(start, self.features.combine(slope), dt, stays)
         return self.spread(moved, 0, self.noise(0, dt))
 
-    def shifted(self, start: Density, drift: Array, dt: float, last: bool) -> Density:
+    def shifted(self, start: Density, drift: Array, dt: float, stays: bool) -> Density:
         """a' = −drift(w) − μa − s sign(a)."""
         if not math.isfinite(drift.sum()):  # the loop sees it and stops
             return replace(start, values=np.full_like(start.values, np.nan))
         axis, width = self.axes[0], self.widths[0]
         mu, s = float(self.drift.mu[0]), self.drift.s
-        if mu == s == 0 and self.flow.walls[self.names[0]] != "periodic":
+        if mu == s == 0 and self.walls[0] != "periodic":
             cells = drift[None] * (dt / width)
-            return self.moved(start, 0, last, partial(shift, shifts=cells))
+            return self.moved(start, 0, stays, partial(shift, shifts=cells))
         if s == 0:  # feet are sums of what a face and what a line adds
             faces = (grown(axis.edges, np.zeros(1), mu, dt) - axis.low) / width
             offsets = grown(np.zeros(1), drift, mu, dt) / width
             nodes = np.stack([faces, np.ones_like(faces)])[:, None, :, None]
             weights = np.column_stack([np.ones_like(offsets), offsets])
-            return self.remapped(start, nodes, weights, 0, last)
+            return self.remapped(start, nodes, weights, 0, stays)
         feet = (output_feet(axis.edges, drift, mu, s, dt) - axis.low) / width
-        return self.remapped(start, feet[None, None], np.ones((1, 1)), 0, last)
+        return self.remapped(start, feet[None, None], np.ones((1, 1)), 0, stays)
 
-    def move_weight(self, start: Density, k: int, dt: float, slope: Array, last: bool) -> Density:
+    def move_weight(self, start: Density, k: int, dt: float, slope: Array, stays: bool) -> Density:
         """w_k' = −a ∂_k g − μ_k w_k, the ridge in two halves around the flow of −a ∂_k g."""
-        if not np.isfinite(slope).all():  # there are no feet: the loop refuses the step
+        if not math.isfinite(slope.sum()):  # there are no feet: the loop refuses the step
             return replace(start, values=np.full_like(start.values, np.nan))
-        axis, mu = self.axes[k], float(self.drift.mu[k])
-        half = np.exp(0.5 * mu * dt)
-        low, width = axis.low, self.widths[k]
-        field = self.along[k].field(slope, low, width, self.flow.walls[self.names[k]], self.order)
-        faces = (axis.edges * half - low) / width
+        axis, growth = self.axes[k], math.exp(0.5 * float(self.drift.mu[k]) * dt)
+        field = self.along[k].field(slope, axis.low, self.widths[k], self.walls[k], self.order)
+        faces = self.grown(np.arange(axis.cells + 1.0), k, growth)
         if isinstance(field, SmoothFlow):
             weights, nodes = field.interpolated(faces, self.a, dt)
         else:
             weights, nodes = np.ones((1, 1)), field.feet(faces, self.a, dt)
             nodes = nodes.reshape(1, -1, *nodes.shape[2:])
-        if mu != 0:
-            nodes = ((nodes * width + low) * half - low) / width
-        return self.remapped(start, nodes, weights, k, last)
+        return self.remapped(start, self.grown(nodes, k, growth), weights, k, stays)
+
+    def grown(self, places: Array, k: int, growth: float) -> Array:
+        """Places along axis k, in cells, that many times as far from 0."""
+        if growth == 1.0:
+            return places
+        centre = -self.axes[k].low / self.widths[k]
+        return (places - centre) * growth + centre
 
     def noise(self, k: int, dt: float) -> float:
         """Variance λ(1 − e^{−2μdt})/μ that coordinate k gathers in a time dt under its ridge."""
@@ -219,8 +226,8 @@ class Sweeps:
         """The density convolved along axis k with a Gaussian."""
         if variance == 0:
             return density
-        wall, in_cells = self.flow.walls[self.names[k]], variance / self.widths[k] ** 2
-        values, count = diffused(density.values, k, wall, self.order, in_cells)
+        in_cells = variance / self.widths[k] ** 2
+        values, count = diffused(density.values, k, self.walls[k], self.order, in_cells)
         limited = density.limited | {"diffusions": density.limited["diffusions"] + count}
         return replace(density, values=values, limited=limited)
 
@@ -240,14 +247,11 @@ class Sweeps:
         """The density as point values or as averages along axis k."""
         if density.pointwise[k] == to_points:
             return density
-        wall, result = self.flow.walls[self.names[k]], self.room.empty()
+        wall, result = self.walls[k], self.room.empty()
         values, count = converted(density.values, k, wall, self.order, to_points, result=result)
-        return replace(
-            density,
-            values=values,
-            pointwise=[to_points if j == k else p for j, p in enumerate(density.pointwise)],
-            limited=density.limited | {"conversions": density.limited["conversions"] + count},
-        )
+        pointwise = [to_points if j == k else p for j, p in enumerate(density.pointwise)]
+        limited = density.limited | {"conversions": density.limited["conversions"] + count}
+        return replace(density, values=values, pointwise=pointwise, limited=limited)
 
     def observed(self, density: Density) -> tuple[Array, Array]:
         """Moments ∫a^m ρ da (3, N_v), m = 0, 1, 2, as masses at the points, and the prediction."""
@@ -256,52 +260,53 @@ class Sweeps:
             of_a = tally.moments[:3]
         else:
             of_a = moments(density.values.reshape(len(self.a), -1), self.rows)
-        masses = of_a * self.volume
+        for j in range(self.first, len(self.axes)):
+            if not density.pointwise[j]:
+                there = of_a.reshape(3, *(axis.cells for axis in self.axes_of_features))
+                wall, k = self.walls[j], j - self.first + 1
+                of_a, _ = converted(there, k, wall, self.order, to_points=True, limited=False)
+        masses = of_a.reshape(3, -1) * self.volume
         return masses, self.features.integrate(masses[1])
 
-    def remapped(self, start: Density, nodes: Array, weights: Array, k: int, last: bool) -> Density:
+    def remapped(
+        self, start: Density, nodes: Array, weights: Array, k: int, stays: bool
+    ) -> Density:
         """The density whose faces come from feet Σ_c weights[:, c] nodes[c], in cells."""
         if not math.isfinite(nodes.sum()):  # as above
             return replace(start, values=np.full_like(start.values, np.nan))
         faces = nodes.shape[2]
         lines = np.ascontiguousarray(nodes.swapaxes(2, 3)).reshape(len(nodes), -1, faces)
         remap = partial(remap_along, nodes=lines, weights=weights)
-        return self.moved(start, k, last, remap)
+        return self.moved(start, k, stays, remap)
 
     def moved(
-        self, start: Density, k: int, last: bool, remap: Callable[..., tuple[int, int]]
+        self, start: Density, k: int, stays: bool, remap: Callable[..., tuple[int, int]]
     ) -> Density:
         """The density that a kernel makes of it along axis k."""
-        name = self.names[k]
-        values, view = self.room.empty(), axis_view(start.values, k)
-        out = np.zeros((2, view.shape[0], view.shape[2]))
+        values, (outer, cells, inner) = self.room.empty(), self.views[k]
+        out = np.zeros((2, outer * inner))
         remaps, conversions = remap(
-            view,
+            start.values.reshape(outer, cells, inner),
             order=self.order,
-            wall=WALL[self.flow.walls[name]],
-            result=axis_view(values, k),
-            out=out,
+            wall=WALL[self.walls[k]],
+            result=values.reshape(outer, cells, inner),
+            out=out.reshape(2, outer, inner),
             enters=start.pointwise[k],
-            leaves=not last,
+            leaves=not stays,
         )
-        low, high = (self.cell * out.sum(axis=(1, 2))).tolist()
-        before, carried = start.escaped[name], start.carried
+        escaped, carried, limited = start.escaped, start.carried, start.limited.copy()
+        low, high = (self.cell * out.sum(axis=1)).tolist()
+        if low + high > 0:
+            before = escaped[self.names[k]]
+            escaped = escaped | {self.names[k]: (before[0] + low, before[1] + high)}
         if low + high > UNSEEN:
             V_low, V_high = start.field.at_walls[k]
-            carried += self.cell * float(np.vdot(out[0], V_low) + np.vdot(out[1], V_high))
-        counts = start.limited
-        return replace(
-            start,
-            values=values,
-            pointwise=[not last if j == k else p for j, p in enumerate(start.pointwise)],
-            escaped=start.escaped | {name: (before[0] + low, before[1] + high)},
-            carried=carried,
-            limited=counts
-            | {
-                "remaps": counts["remaps"] + remaps,
-                "conversions": counts["conversions"] + conversions,
-            },
-        )
+            carried += self.cell * float(out[0] @ V_low + out[1] @ V_high)
+        limited["remaps"] += remaps
+        limited["conversions"] += conversions
+        pointwise = start.pointwise.copy()
+        pointwise[k] = not stays
+        return Density(values, pointwise, start.field, escaped, carried, limited)
 
 
 class Along:

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from mfpde.kernels import sharing
 from mfpde.kernels.moments import moments
-from mfpde.kernels.remap import remap
+from mfpde.kernels.remap import remap, remap_along
 from mfpde.kernels.shift import shift
 from mfpde.kernels.stencils import remap_table, switch_weights
 from mfpde.kernels.switch import switch
@@ -29,6 +29,14 @@ def results(field):
             out = np.empty((2, outer, inner))
             count = kernel(view, *places, OPEN, axis_view(new, axis), out)
             found += [new.copy(), out, count]
+        out = np.empty((2, outer, inner))
+        count = shift(view, shifts, 7, OPEN, axis_view(new, axis), out, True, True)
+        found += [new.copy(), out, count]
+        nodes = np.stack([feet[0, :, :1].T, np.ones((1, N + 1))])
+        weights = np.stack([np.ones(outer * inner), shifts.ravel()], axis=1)
+        there, out = axis_view(new, axis), np.empty_like(out)
+        count = remap_along(view, nodes, weights, 7, OPEN, there, out, True, True)
+        found += [new.copy(), out, count]
     return found
 
 

@@ -18,7 +18,7 @@ both_walls = pytest.mark.parametrize("wall", [CLOSED, OPEN])
 def shifted(rho, shifts, order, wall):
     """New values, what left (2, outer, inner), and how many cells were limited."""
     new, out = np.full_like(rho, np.nan), np.full((2, *shifts.shape), np.nan)
-    limited = shift(rho, shifts, order, wall, new, out)
+    limited, _ = shift(rho, shifts, order, wall, new, out)
     return new, out, limited
 
 

@@ -164,7 +164,7 @@ SPACE = [
     SpaceRow("X1", 7, (64, 96, 128), 8, 1.1e-7),
     SpaceRow("X1", 9, (64, 96, 128), 16, 3.2e-9),
     SpaceRow("X1 3-D ridge", 5, (36, 48), 1, 1.2e-4),
-    SpaceRow("X1 3-D ridge", 7, (36, 48), 1, 1.1e-5),
+    SpaceRow("X1 3-D ridge", 7, (36, 47), 1, 1.1e-5),
     SpaceRow("X1 3-D ridge", 9, (36, 48), 2, 1.7e-6),
     SpaceRow("X2", 5, (64, 96, 144, 216), 4, 5e-8),
     SpaceRow("X2", 7, (64, 96, 144, 192), 8, 8e-10),
