@@ -11,7 +11,7 @@ from mfpde.loop.forecast import Forecast, forecast
 from mfpde.loop.netcdf import export
 from mfpde.loop.solver import solve
 from mfpde.loop.store import load, store
-from mfpde.measures import as_measure, estimated_error, true_error
+from mfpde.measures import as_measure, estimated_error, in_window, true_error
 from mfpde.measures.regime import regime
 from mfpde.measures.shares import Budget
 from mfpde.methods.fipy_backend import fipy
@@ -88,6 +88,7 @@ __all__ = [
     "heaviside",
     "huber",
     "identity",
+    "in_window",
     "interval",
     "kernel_problem",
     "leaky_relu",

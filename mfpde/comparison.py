@@ -19,6 +19,7 @@ from mfpde.measures import (
     energy_distance_each,
     exact_w2,
     flat,
+    in_window,
     marginal_w1,
     marginal_w2,
     periods,
@@ -103,7 +104,8 @@ def compare(
     floors = [f"floor_{name}" for name in distances] if draws else []
     gaps = {name: np.full((len(times), len(rights)), np.nan) for name in [*names, *floors]}
     for row, position in enumerate(zip(*positions, strict=True)):
-        moments = [run.isel(time=k) for run, k in zip([left, *rights], position, strict=True)]
+        pairs = zip([left, *rights], position, strict=True)
+        moments = [in_window(run.isel(time=k)) for run, k in pairs]
         for name, of in plain.items():
             gaps[name][row] = [of(moments[0], other) for other in moments[1:]]
         measures = [as_measure(moment) for moment in moments] if distances else []

@@ -41,7 +41,17 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
     """
     axes = tuple(grid.axes.values())
     rho = mixture_averages(law, axes)
-    outside = mass_outside(law, axes)
+    outside = checked_outside(law, grid)
+    return rho / np.sum(rho * grid.volumes), outside
+
+
+def checked_outside(law: Law, grid: Grid) -> float:
+    """The law's mass outside the box of a grid.
+
+    Raises:
+        InvalidInput: when it is more than 1e-6, with a box that holds the law.
+    """
+    outside = mass_outside(law, tuple(grid.axes.values()))
     if outside > MOST_OUTSIDE:
         low, high = law.reach(1e-9)
         box = [
@@ -52,7 +62,7 @@ def cell_averages(law: Law, grid: Grid) -> tuple[Array, float]:
             f"{law!r} reaches beyond {grid!r}",
             f"a box that holds it: {', '.join(box)}; or mf.fit_grid(problem)",
         )
-    return rho / np.sum(rho * grid.volumes), outside
+    return outside
 
 
 def mass_outside(law: Law, axes: tuple[Axis, ...]) -> float:

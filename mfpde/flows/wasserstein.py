@@ -17,7 +17,7 @@ from scipy.special import xlogy
 from mfpde.flows.agreement import resolved_walls
 from mfpde.flows.arrays import Recycled
 from mfpde.flows.gradient import squared_gradient, takes_gradient
-from mfpde.flows.initial import cell_averages
+from mfpde.flows.initial import cell_averages, checked_outside
 from mfpde.flows.interaction import LiftedFeatures, Observation, interaction_of
 from mfpde.flows.layers import Layers, layers, levelled, separated
 from mfpde.flows.quadrature import CENTRES, point_values
@@ -94,16 +94,18 @@ class WassersteinFlow:
         quadrature: order of the masses integrals are made of; 2 is cell averages at the centres.
         walls: "closed", "open" or "periodic" for every axis.
         volumes: cell volumes, of the grid's shape.
-        outside: mass of the initial law left outside the box, before normalising.
     """
 
     def __init__(
-        self, problem: Problem | KernelProblem, grid: Grid, quadrature: int = CENTRES
+        self,
+        problem: Problem | KernelProblem,
+        grid: Grid,
+        quadrature: int = CENTRES,
+        walls: dict[str, str] | None = None,
     ) -> None:
         self.problem, self.grid, self.quadrature = problem, grid, quadrature
-        self.walls = resolved_walls(problem, grid)
+        self.walls = resolved_walls(problem, grid) if walls is None else walls
         self.volumes = grid.volumes
-        self.start, self.outside = cell_averages(problem.initial, grid)
         self.penalty = problem.penalty.value(grid.points()).reshape(grid.shape)
         self.penalty_masses = self.penalty * self.volumes
         self.takes_gradient = takes_gradient(problem, quadrature, self.walls.values())
@@ -116,6 +118,20 @@ class WassersteinFlow:
         a, widths = (first.centres, first.widths) if first else (np.zeros(1), np.ones(1))
         self.weights = widths * np.stack([np.ones_like(a), a, a**2, self.outer.tilt])
         self.cells = layers(self.volumes)[0] / widths[0]
+
+    @cached_property
+    def start(self) -> Array:
+        """Cell averages of the initial law, normalised; put together when first asked for."""
+        return cell_averages(self.problem.initial, self.grid)[0]
+
+    @cached_property
+    def outside(self) -> float:
+        """Mass of the initial law left outside the box, before normalising."""
+        return checked_outside(self.problem.initial, self.grid)
+
+    def within(self, grid: Grid) -> WassersteinFlow:
+        """The same equation on another grid in its box, with walls of the same kind."""
+        return WassersteinFlow(self.problem, grid, self.quadrature, self.walls)
 
     def tally(self, rho: Array) -> Tally:
         """What one pass over a density counts."""

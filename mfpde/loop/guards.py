@@ -22,6 +22,7 @@ from mfpde.errors import (
 )
 from mfpde.flows.tally import Tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
+from mfpde.grids.grid import Grid
 from mfpde.methods.step import Method
 from mfpde.problems.problem import Array
 
@@ -38,6 +39,7 @@ class State:
     Attributes:
         t: time.
         step: steps taken.
+        flow: the equation on the grid of ``rho``.
         rho: cell averages.
         field: what ``rho`` exerts.
         escaped: mass that left so far, by coordinate: (lower wall, upper wall).
@@ -48,6 +50,7 @@ class State:
 
     t: float
     step: int
+    flow: WassersteinFlow
     rho: Array
     field: Field
     escaped: dict[str, tuple[float, float]]
@@ -61,22 +64,23 @@ class State:
         return float(sum(sum(pair) for pair in self.escaped.values()))
 
 
-def counted(state: State, flow: WassersteinFlow) -> Tally:
+def counted(state: State) -> Tally:
     """What a pass over the density counts, where none has yet."""
     tally = state.tally
-    return tally if tally is not None and tally.rho is state.rho else flow.tally(state.rho)
+    return tally if tally is not None and tally.rho is state.rho else state.flow.tally(state.rho)
 
 
-def where(state: State, flow: WassersteinFlow, index: int) -> str:
+def where(state: State, index: int) -> str:
     """The cell with the flat ``index``, the time and the step, for a reader."""
-    cell = np.unravel_index(index, flow.grid.shape)
-    place = ", ".join(f"{c[k]:.4g}" for c, k in zip(flow.grid.centres, cell, strict=True))
-    return f"({', '.join(flow.grid.coords)}) = ({place}), t = {state.t:.6g}, step {state.step}"
+    grid = state.flow.grid
+    cell = np.unravel_index(index, grid.shape)
+    place = ", ".join(f"{c[k]:.4g}" for c, k in zip(grid.centres, cell, strict=True))
+    return f"({', '.join(grid.coords)}) = ({place}), t = {state.t:.6g}, step {state.step}"
 
 
-def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> NumericalStop | None:
+def unsound(state: State, method: Method, dt: float) -> NumericalStop | None:
     """A density or an account that is not finite, or below zero; a shorter step may cure it."""
-    field, tally = state.field, counted(state, flow)
+    field, tally = state.field, counted(state)
     lowest, accounts = float(tally.least.min()), [state.carried, state.dissipated]
     with np.errstate(invalid="ignore", over="ignore"):  # inf − inf, which is what is looked for
         sums = [np.sum(tally.moments[0]), np.sum(field.response)]
@@ -87,14 +91,13 @@ def unsound(state: State, flow: WassersteinFlow, method: Method, dt: float) -> N
             sound = np.isfinite(field.potential)
         name = "rho or V" if np.isfinite(accounts).all() else "the energy of what left"
         return NonFinite(
-            f"NonFinite: {name} is not a number at {where(state, flow, int(np.argmin(sound)))}",
+            f"NonFinite: {name} is not a number at {where(state, int(np.argmin(sound)))}",
             f"a step dt = {dt:.3g} of {method.call} overflowed, or a feature or slope is no number",
             "check phi and the loss at large neurons; a smaller box; a smaller cfl",
         )
     if lowest < 0:
         return NegativeDensity(
-            f"NegativeDensity: rho = {lowest:.2e} at "
-            f"{where(state, flow, int(np.argmin(state.rho)))}",
+            f"NegativeDensity: rho = {lowest:.2e} at {where(state, int(np.argmin(state.rho)))}",
             f"dt = {dt:.3g} exceeds the positivity bound of {method.call}",
             "leave dt out (automatic), or a smaller cfl",
         )
@@ -129,9 +132,9 @@ def broken_promise(
     )
 
 
-def mass_mismatch(state: State, flow: WassersteinFlow) -> NumericalStop | None:
+def mass_mismatch(state: State) -> NumericalStop | None:
     """Mass inside plus mass escaped is not one."""
-    error = float(counted(state, flow).moments[0] @ flow.cells) + state.lost - 1.0
+    error = float(counted(state).moments[0] @ state.flow.cells) + state.lost - 1.0
     if abs(error) <= MASS_SLACK:
         return None
     return MassMismatch(
@@ -141,8 +144,8 @@ def mass_mismatch(state: State, flow: WassersteinFlow) -> NumericalStop | None:
     )
 
 
-def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> NumericalStop | None:
-    """More than ``tolerance`` left through open walls."""
+def mass_escaped(state: State, grid: Grid, tolerance: float) -> NumericalStop | None:
+    """More than ``tolerance`` left through open walls of the caller's grid."""
     if state.lost <= tolerance * (1 + MASS_SLACK):  # all of the mass is 1 to round-off
         return None
     error = MassEscaped(
@@ -154,30 +157,30 @@ def mass_escaped(state: State, flow: WassersteinFlow, tolerance: float) -> Numer
         ),
         "a wider box: mf.fit_grid(problem, horizon=…)",
     )
-    error.box = wider_box(flow, state.escaped)
+    error.box = wider_box(grid, state.escaped)
     return error
 
 
 def wider_box(
-    flow: WassersteinFlow, escaped: dict[str, tuple[float, float]]
+    grid: Grid, escaped: dict[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     """The grid's box, longer by WIDEN on every side through which a tenth of the loss went."""
     most = max(max(pair) for pair in escaped.values())
     box = {}
-    for name, (low, high) in flow.grid.box.items():
+    for name, (low, high) in grid.box.items():
         margin = WIDEN * (high - low)
         below, above = (leak > 0.1 * most for leak in escaped[name])
         box[name] = (low - margin * below, high + margin * above)
     return box
 
 
-def wall_mass(state: State, flow: WassersteinFlow) -> float:
-    """The largest mass in the outermost cells at a closed wall of a line.
+def wall_mass(state: State, grid: Grid) -> float:
+    """The largest mass in the outermost cells at a closed wall of a line, of the caller's grid.
 
     Where mass diffuses and the caller named the wall, the box is the domain: mass belongs there.
     """
-    heaviest = 0.0
-    for k, (name, axis) in enumerate(flow.grid.axes.items()):
+    flow, heaviest = state.flow, 0.0
+    for k, (name, axis) in enumerate(grid.axes.items()):
         is_domain = flow.entropy > 0 and axis.walls == "closed"
         if (
             flow.walls[name] == "closed"
@@ -185,8 +188,10 @@ def wall_mass(state: State, flow: WassersteinFlow) -> float:
             and not is_domain
         ):
             for end in (0, -1):
-                layer = np.take(state.rho, end, axis=k)
-                heaviest = max(heaviest, float(np.vdot(layer, np.take(flow.volumes, end, axis=k))))
+                if flow.grid.axes[name].edges[end] == axis.edges[end]:  # no rim of a window
+                    layer = np.take(state.rho, end, axis=k)
+                    volumes = np.take(flow.volumes, end, axis=k)
+                    heaviest = max(heaviest, float(np.vdot(layer, volumes)))
     return heaviest
 
 

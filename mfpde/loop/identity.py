@@ -18,6 +18,7 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.interaction import KernelPairs, LiftedFeatures, PlainFeatures
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.files import digest
+from mfpde.loop.guards import State
 from mfpde.loop.record import Recorder
 from mfpde.methods.step import Method
 from mfpde.problems.activations import Activation
@@ -34,11 +35,14 @@ LONGEST = 80  # of a part in a message
 Parts = dict[str, Any]
 
 
-def identity(flow: WassersteinFlow, method: Method, keep: str, tolerance: float) -> Parts:
-    """The parts of a density run."""
+def identity(
+    flow: WassersteinFlow, first: WassersteinFlow, method: Method, keep: str, tolerance: float
+) -> Parts:
+    """The parts of a density run; ``first`` is the flow on the grid that it begins on."""
     problem, grid = flow.problem, flow.grid
     penalty, law = problem.penalty, problem.initial
     edges = [axis.edges for axis in grid.axes.values()]
+    of_law = [axis.edges for axis in first.grid.axes.values()]
     gradient = asked(penalty.gradient, some(grid.points(), problem.dimension))
     parts: Parts = {
         "coords": problem.coords,
@@ -48,7 +52,7 @@ def identity(flow: WassersteinFlow, method: Method, keep: str, tolerance: float)
         "weights": problem.weights,
         "penalty": [repr(penalty), told(edges, sketch(flow.penalty), gradient)],
         "entropy": problem.entropy,
-        "initial": [repr(law), told(edges, sketch(flow.start))],
+        "initial": [repr(law), told(of_law, sketch(first.start))],
         "grid": {c: [repr(axis), axis.edges] for c, axis in grid.axes.items()},
         "method": method.call,
         "keep": keep,
@@ -218,17 +222,17 @@ def in_words(part: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def check_watched(recorder: Recorder, run: xr.Dataset, state: Mapping[str, Any] | None) -> None:
+def check_watched(recorder: Recorder, run: xr.Dataset, state: State) -> None:
     """Ask the observers again about the last snapshot that is stored, if its density is.
 
     Raises:
         InvalidInput: for an observer that gives another number than was stored.
     """
     last = run.isel(time=-1)
-    rho = density_of(last, state)
-    if rho is None:
+    densities = densities_of(recorder, last, state)
+    if densities is None:
         return
-    then = recorder.restored(last, rho)
+    then = recorder.restored(last, densities)
     for name, number in recorder.watched(then).items():
         if not alike([float(last[name])], [number]):
             raise InvalidInput(
@@ -238,9 +242,10 @@ def check_watched(recorder: Recorder, run: xr.Dataset, state: Mapping[str, Any] 
             )
 
 
-def density_of(last: xr.Dataset, state: Mapping[str, Any] | None) -> Array | None:
+def densities_of(recorder: Recorder, last: xr.Dataset, state: State) -> dict[str, Array] | None:
     """The density of the last snapshot, from wherever it was kept; None where it was not."""
-    for name in ("rho", "rho_last"):
-        if name in last and last[name].dtype == np.float64:
-            return last[name].values
-    return state["rho"] if state and state["t"] == float(last.time) else None
+    names = recorder.dims_of_densities()
+    for kept in ("rho", "rho_last"):
+        if kept in last and last[kept].dtype == np.float64:
+            return {name: last[name.replace("rho", kept)].values for name in names}
+    return recorder.densities(state) if state.t == float(last.time) else None

@@ -13,8 +13,10 @@ import xarray as xr
 
 from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
+from mfpde.flows.carrying import carried_over
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import State
+from mfpde.loop.window import box_of
 from mfpde.methods.step import Method
 from mfpde.problems.problem import RECORDED, Array
 from mfpde.version import __version__
@@ -39,6 +41,9 @@ MEANING = {
     "escaped": "mass that left through open walls",
     "escaped_energy": "energy that left with it",
     "escaped_through": "mass that left, by wall",
+    "window": "ends of the window, by wall",
+    "rho_in_window": "density of neurons, averages of the cells of the window",
+    "rho_last_in_window": "density of neurons, averages of the cells of the window",
     "x": "inputs x_i",
     "y": "targets y_i",
     "weight": "weights p_i of the samples",
@@ -65,17 +70,24 @@ class Recorder:
         row = self.scalars(state) | {"prediction": state.field.prediction}
         if self.method.promise == "exact":
             row["dissipated"] = state.dissipated
+        if self.method.window:
+            row["window"] = box_of(state.flow.grid).ravel()
         if self.keep in DENSITIES:
-            row["rho"] = state.rho.astype(DENSITIES[self.keep], copy=False)
+            row |= {
+                name: rho.astype(DENSITIES[self.keep], copy=False)
+                for name, rho in self.densities(state).items()
+            }
         if self.keep == "marginals":
             row |= self.marginals(state)
         return row | (self.watched(self.snapshot(state)) if self.watch else {})
 
     def watched(self, snapshot: xr.Dataset) -> dict[str, float]:
         """What every observer says of an instant; each sees a copy of its own, with rho locked."""
-        rho = snapshot["rho"].values.view()
-        rho.setflags(write=False)
-        seen = snapshot.assign(rho=snapshot["rho"].copy(data=rho))
+        seen = snapshot
+        for name in self.dims_of_densities():
+            rho = snapshot[name].values.view()
+            rho.setflags(write=False)
+            seen = seen.assign({name: snapshot[name].copy(data=rho)})
         return {
             name: observed(name, observer(seen.copy())) for name, observer in self.watch.items()
         }
@@ -86,21 +98,35 @@ class Recorder:
         found: dict[str, tuple[str, ...]] = dict.fromkeys(("time", *SCALARS, *self.watch), ())
         found |= {"escaped_through": ("wall",), "prediction": ("sample",)}
         found |= {"dissipated": ()} if self.method.promise == "exact" else {}
-        found |= {"rho": coords} if self.keep in DENSITIES else {}
+        found |= {"window": ("wall",)} if self.method.window else {}
+        found |= self.dims_of_densities() if self.keep in DENSITIES else {}
         return found | ({f"marginal_{c}": (c,) for c in coords} if self.keep == "marginals" else {})
+
+    def dims_of_densities(self) -> dict[str, tuple[str, ...]]:
+        """What a density is kept as: on the caller's grid, and on the window's own cells."""
+        coords = self.flow.grid.coords
+        own = {"rho_in_window": tuple(f"{c}_in_window" for c in coords)}
+        return {"rho": coords} | (own if self.method.window else {})
+
+    def densities(self, state: State) -> dict[str, Array]:
+        """The same of a state."""
+        grid, order = self.flow.grid, self.flow.quadrature
+        rho, _ = carried_over(state.rho, state.flow.grid, grid, order)
+        return {"rho": rho} | ({"rho_in_window": state.rho} if self.method.window else {})
 
     def template(self) -> Parts:
         """The run before its first snapshot, as xr.Dataset takes it; time has length 0."""
         problem, grid = self.flow.problem, self.flow.grid
         sizes = dict(zip(grid.coords, grid.shape, strict=True))
-        sizes |= {"sample": len(problem.y), "wall": 2 * len(sizes)}
+        sizes |= {f"{c}_in_window": cells for c, cells in sizes.items()}
+        sizes |= {"sample": len(problem.y), "wall": 2 * len(grid.shape)}
         data: dict[str, Any] = {
             name: (("time", *dims), np.empty((0, *(sizes[d] for d in dims))), meaning(name))
             for name, dims in self.dimensions().items()
         }
-        if self.keep in DENSITIES:
-            dims, rho, told = data["rho"]
-            data["rho"] = dims, rho.astype(DENSITIES[self.keep]), told
+        for name in self.dims_of_densities().keys() & data.keys():
+            dims, rho, told = data[name]
+            data[name] = dims, rho.astype(DENSITIES[self.keep]), told
         data["escaped_through"][-1]["walls"] = ", ".join(self.walls())
         data |= {
             "x": (("sample", "input")[: problem.x.ndim], problem.x, meaning("x")),
@@ -114,8 +140,11 @@ class Recorder:
         """The last density, where not every one is kept."""
         if self.keep in DENSITIES:
             return {}
-        told = meaning("rho") | {"time": state.t}
-        return {"rho_last": (self.flow.grid.coords, state.rho, told)}
+        told, dims = meaning("rho") | {"time": state.t}, self.dims_of_densities()
+        return {
+            name.replace("rho", "rho_last"): (dims[name], rho, told)
+            for name, rho in self.densities(state).items()
+        }
 
     def scalars(self, state: State) -> dict[str, Any]:
         """The numbers of one instant."""
@@ -123,8 +152,8 @@ class Recorder:
             "time": state.t,
             "risk": state.field.risk,
             "energy": state.field.energy,
-            "dissipation": self.flow.dissipation(state.rho, state.field),
-            "mass": self.flow.mass(state.rho),
+            "dissipation": state.flow.dissipation(state.rho, state.field),
+            "mass": state.flow.mass(state.rho),
             "escaped": state.lost,
             "escaped_energy": state.carried,
             "escaped_through": np.array(list(state.escaped.values())).ravel(),
@@ -132,7 +161,7 @@ class Recorder:
 
     def marginals(self, state: State) -> dict[str, Any]:
         """Marginal densities (cell averages) of every coordinate."""
-        masses = state.rho * self.flow.volumes
+        masses = self.densities(state)["rho"] * self.flow.volumes
         every = range(masses.ndim)
         return {
             f"marginal_{c}": masses.sum(axis=tuple(j for j in every if j != k)) / axis.widths
@@ -141,16 +170,23 @@ class Recorder:
 
     def snapshot(self, state: State) -> xr.Dataset:
         """One instant as an observer sees it."""
-        return self.seen(state.rho, state.field.prediction, self.scalars(state))
+        scalars = self.scalars(state) | {"window": box_of(state.flow.grid).ravel()}
+        return self.seen(self.densities(state), state.field.prediction, scalars)
 
-    def restored(self, last: xr.Dataset, rho: Array) -> xr.Dataset:
-        """The same from a run: its last snapshot, whose density is given."""
-        scalars = {name: float(last[name]) for name in ("time", *SCALARS)}
-        return self.seen(rho, last.prediction.values, scalars)
+    def restored(self, last: xr.Dataset, densities: Mapping[str, Array]) -> xr.Dataset:
+        """The same from a run: its last snapshot, whose densities are given."""
+        scalars: dict[str, Any] = {name: float(last[name]) for name in ("time", *SCALARS)}
+        scalars |= {"window": last["window"].values} if self.method.window else {}
+        return self.seen(densities, last.prediction.values, scalars)
 
-    def seen(self, rho: Array, prediction: Array, scalars: Mapping[str, Any]) -> xr.Dataset:
+    def seen(
+        self, densities: Mapping[str, Array], prediction: Array, scalars: Mapping[str, Any]
+    ) -> xr.Dataset:
         """One instant, from its numbers."""
-        shown = {"rho": (self.flow.grid.coords, rho), "prediction": ("sample", prediction)}
+        dims = self.dims_of_densities()
+        shown: dict[str, Any] = {name: (dims[name], rho) for name, rho in densities.items()}
+        shown |= {"prediction": ("sample", prediction)}
+        shown |= {"window": ("wall", scalars["window"])} if self.method.window else {}
         numbers = {k: v for k, v in scalars.items() if np.ndim(v) == 0}
         data = shown | numbers | self.edges()
         return xr.Dataset(data, coords=self.coordinates(), attrs=self.provenance())
@@ -276,7 +312,7 @@ def observed(name: str, value: object) -> float:
 def checked_watch(watch: Sequence[Watch], coords: Sequence[str]) -> dict[str, Watch]:
     """The observers by name: functions, none named like another or like a part of the run."""
     taken = RECORDED | set(coords) | {f"{c}_edges" for c in coords}
-    taken |= {f"marginal_{c}" for c in coords}
+    taken |= {f"marginal_{c}" for c in coords} | {f"{c}_in_window" for c in coords}
     named: dict[str, Watch] = {}
     if not isinstance(watch, list | tuple):
         raise InvalidInput(f"watch = {shown(watch)}", "it holds functions", "watch=[observer]")

@@ -167,14 +167,14 @@ def followed(
     with ExitStack() as held:
         book: Pages | Book = Pages(template)
         if to is not None:
-            parts = identity(flow, method, keep, escaped_tolerance)
-            book = kept = held.enter_context(to.opened(parts, xr.Dataset(*template), instants))
-            if watch and kept.count:
-                check_watched(recorder, kept.run(), kept.state)
-        if book.finished:
-            return book.run()
+            parts = identity(flow, clock.bound, method, keep, escaped_tolerance)
+            book = held.enter_context(to.opened(parts, xr.Dataset(*template), instants))
         if book.state is not None:
             clock.restore(book.state)
+        if watch and book.count:
+            check_watched(recorder, book.run(), clock.state)
+        if book.finished:
+            return book.run()
         try:
             for instant in instants[book.count :]:
                 while clock.state.t < instant:

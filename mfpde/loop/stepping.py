@@ -20,9 +20,10 @@ from mfpde.loop.guards import (
     wall_mass,
     warn_of_walls,
 )
+from mfpde.loop.window import Window, box_of
 from mfpde.methods.step import Method, Stepper
 from mfpde.problems.kernel import KernelProblem
-from mfpde.problems.problem import Problem
+from mfpde.problems.problem import Array, Problem
 
 MOST_REFUSALS = 12
 MOST_STEPS = 10**9  # from one instant to the next; more would never end
@@ -33,47 +34,71 @@ class Loop:
 
     def __init__(self, flow: WassersteinFlow, method: Method, tolerance: float) -> None:
         self.flow, self.method, self.tolerance = flow, method, tolerance
-        self.stepper: Stepper = method.begin(flow)
-        field = flow.field(flow.start)
-        self.state = State(
-            0.0, 0, flow.start, field, dict.fromkeys(flow.grid.coords, (0.0, 0.0)), 0.0
-        )
+        self.window = Window(flow, method)
+        self.bound = self.window.first()
+        self.stepper: Stepper = method.begin(self.bound)
+        start, nothing = self.bound.start, dict.fromkeys(flow.grid.coords, (0.0, 0.0))
+        field = self.bound.field(start)
+        self.state = State(0.0, 0, self.bound, start, field, nothing, 0.0)
         self.scale = max(abs(field.energy), abs(field.risk), resting_risk(flow.problem))
         self.rejected, self.wall_mass = 0, 0.0
-        trouble = unsound(self.state, flow, method, 0.0)
+        trouble = unsound(self.state, method, 0.0)
         if trouble is not None:
             raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
 
     def advance(self, instant: float) -> None:
         """One step towards ``instant``, halved while it is refused.
 
-        By the method's own estimate of its error as often as it takes, by a guard a few times.
+        By the method's own estimate of its error and by the window as often as they take, by a
+        guard a few times.
         """
-        before, refusals = self.state, 0
-        length = min(self.stepper.longest(before.rho, before.field), instant - before.t)
+        start, refusals, grid = self.state, 0, self.state.flow.grid
+        longest = min(self.stepper.longest(start.rho, start.field), self.window.longest(grid))
+        length = min(longest, instant - start.t)
+        before = self.placed(start, self.window.wanted(grid, length))
         while True:
             dt, t = paced(before.t, instant, length, self.method.adaptive)
             after, error = self.stepped(before, dt, t)
-            trouble = None
+            trouble, length = None, 0.5 * dt
             if not 1.0 < error < math.inf:
                 trouble = self.trouble(before, after, error, dt)
                 refusals += trouble is not None
-                if trouble is None or refusals > MOST_REFUSALS or self.method.stride is not None:
+                if trouble is None:
+                    box = self.window.follow(before, after)
+                    if box is None:
+                        break
+                    if not np.array_equal(box, box_of(before.flow.grid)):
+                        before, length = self.placed(start, box), dt
+                elif refusals > MOST_REFUSALS or self.method.stride is not None:
                     break
             self.rejected += 1
-            length = 0.5 * dt
-        final = trouble or mass_mismatch(after, self.flow)
-        final = final or mass_escaped(after, self.flow, self.tolerance)
+        final = trouble or mass_mismatch(after)
+        final = final or mass_escaped(after, self.flow.grid, self.tolerance)
         if final is not None:
             raise final
         self.state = after
         self.watch_walls()
 
+    def placed(self, state: State, box: Array) -> State:
+        """A state on the window it is to be stepped on; the stepper goes there with its memory."""
+        moved = self.window.carried(state, box)
+        self.bind(moved.flow)
+        return moved
+
+    def bind(self, flow: WassersteinFlow) -> None:
+        """Step on the grid of ``flow`` from now on."""
+        if flow is self.bound:
+            return
+        before, self.bound, self.stepper = self.stepper, flow, self.method.begin(flow)
+        for kept in ("memory", "limited"):
+            if hasattr(before, kept):
+                setattr(self.stepper, kept, getattr(before, kept))
+
     def trouble(self, before: State, after: State, error: float, dt: float) -> NumericalStop | None:
         """What is wrong with a step that a shorter one may cure."""
         if not math.isfinite(error):
             return step_refused(before, self.method, dt)
-        return unsound(after, self.flow, self.method, dt) or broken_promise(
+        return unsound(after, self.method, dt) or broken_promise(
             before, after, self.scale, self.method, dt
         )
 
@@ -84,8 +109,8 @@ class Loop:
             rho = np.ascontiguousarray(step.rho)  # in what order sums run must not depend on steps
             tally = step.tally
             if tally is None or tally.rho is not rho:
-                tally = self.flow.tally(rho)
-            field = self.flow.field(rho, tally)
+                tally = before.flow.tally(rho)
+            field = before.flow.field(rho, tally)
         escaped = {
             c: (before.escaped[c][0] + low, before.escaped[c][1] + high)
             for c, (low, high) in step.escaped.items()
@@ -93,6 +118,7 @@ class Loop:
         after = State(
             t,
             before.step + 1,
+            before.flow,
             rho,
             field,
             escaped,
@@ -104,7 +130,7 @@ class Loop:
 
     def watch_walls(self) -> None:
         """Record, and say once, that mass lies at a closed wall of a line."""
-        mass = wall_mass(self.state, self.flow)
+        mass = wall_mass(self.state, self.flow.grid)
         if mass > WALL_MASS >= self.wall_mass:
             warn_of_walls(mass, self.state)
         self.wall_mass = max(self.wall_mass, mass)
@@ -115,6 +141,7 @@ class Loop:
             "steps": self.state.step,
             "steps_repeated": self.rejected,
             "largest_wall_mass": self.wall_mass,
+            **({"windows": self.window.count} if self.method.window else {}),
         } | {f"limited_{name}": int(n) for name, n in self.limited.items()}
 
     @property
@@ -136,22 +163,27 @@ class Loop:
             "wall_mass": self.wall_mass,
             "limited": {name: int(n) for name, n in self.limited.items()},
             "memory": None if memory is None else asdict(memory),
+            "window": self.window.saved(self.state),
+            "windows": self.window.count,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what was saved, bit for bit."""
         escaped = {c: (low, high) for c, (low, high) in saved["escaped"].items()}
-        rho = saved["rho"]
+        flow, rho = self.window.restore(saved["window"]), saved["rho"]
+        self.bind(flow)
         self.state = State(
             saved["t"],
             saved["step"],
+            flow,
             rho,
-            self.flow.field(rho),
+            flow.field(rho),
             escaped,
             saved["carried"],
             saved["dissipated"],
         )
         self.rejected, self.wall_mass = saved["rejected"], saved["wall_mass"]
+        self.window.count = saved["windows"]
         self.limited.update(saved["limited"])
         for name, value in (saved["memory"] or {}).items():
             setattr(self.stepper.memory, name, value)  # type: ignore[attr-defined]

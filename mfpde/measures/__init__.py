@@ -2,7 +2,7 @@
 
 from mfpde.measures.accuracy import estimated_error, true_error
 from mfpde.measures.energy import energy_distance, energy_distance_each
-from mfpde.measures.measure import as_measure, coordinates, drawn, periods
+from mfpde.measures.measure import as_measure, coordinates, drawn, in_window, periods
 from mfpde.measures.transport import (
     exact_w2,
     flat,
@@ -21,6 +21,7 @@ __all__ = [
     "estimated_error",
     "exact_w2",
     "flat",
+    "in_window",
     "marginal_w1",
     "marginal_w2",
     "periods",

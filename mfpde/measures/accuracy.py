@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
-from mfpde.measures.measure import check_dataset, coordinates
+from mfpde.measures.measure import check_dataset, coordinates, in_window
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,8 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
     Dataset over ``time`` of
 
     - ``l1``: the sum of |difference| * volume over the cells of the box: mass that is misplaced,
-      from 0 to 2. Mass outside the box is not seen.
+      from 0 to 2. Mass outside the box is not seen. Where the run has a window, here and below its
+      own cells and box are meant.
     - ``linf``: the largest |difference|, in units of the density
     - ``prediction``: root of the mean squared error of the prediction, samples weighted as in the
       loss. Problems without samples have none.
@@ -78,12 +79,11 @@ def true_error(run: xr.Dataset, truth: Solution, nodes: int = 3) -> xr.Dataset:
     _check_run(run)
     if not (1 <= number(nodes) <= MOST_NODES and nodes == int(nodes)):
         raise InvalidInput(f"nodes = {shown(nodes)}", f"a whole number from 1 to {MOST_NODES}")
-    edges, volumes = _edges(run), _volumes(run)
     rows = []
     for k, t in enumerate(run["time"].values):
-        moment = run.isel(time=k)
-        difference = moment["rho"].values - cell_averages(truth, edges, float(t), nodes)
-        row = _norms(difference, volumes)
+        moment = in_window(run.isel(time=k))
+        difference = moment["rho"].values - cell_averages(truth, _edges(moment), float(t), nodes)
+        row = _norms(difference, _volumes(moment))
         if run.sizes["sample"]:
             gap = moment["prediction"].values - _answered(
                 "prediction", truth.prediction(float(t)), (run.sizes["sample"],)

@@ -29,10 +29,11 @@ ROUNDOFF = 1e-15
 def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
     """The measure held at one time of a density run or a particle flow.
 
-    A density run gives its cell centres in C order and the masses rho * volume of the cells; a
-    particle flow gives its particles. Points without mass are left out, and points lighter than
-    ``prune`` too. With ``prune=0`` the weights sum to the mass of the run and
-    ``weights @ Φ(points)`` is its prediction, to round-off (Φ = a·phi for lifted problems).
+    A density run gives its cell centres in C order and the masses rho * volume of the cells, those
+    of its window where it has one; a particle flow gives its particles. Points without mass are
+    left out, and points lighter than ``prune`` too. With ``prune=0`` the weights sum to the mass of
+    the run and ``weights @ Φ(points)`` is its prediction, to round-off (Φ = a·phi for lifted
+    problems).
 
     Parameters
     ----------
@@ -52,8 +53,7 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
         If the Dataset holds several times or no measure, if its weights are negative or not
         finite, if its quadrature is not known here, or if no point is left.
     """
-    check_dataset(snapshot)
-    moment = _with_last_density(_single_time(snapshot))
+    moment = in_window(snapshot)
     if not 0 <= number(prune) < math.inf:
         raise InvalidInput(
             f"prune = {shown(prune)}", "it is the least mass a point may have", "give a number >= 0"
@@ -70,16 +70,45 @@ def as_measure(snapshot: xr.Dataset, prune: float = 0.0) -> tuple[Array, Array]:
     return _points(moment, kept), masses[kept]
 
 
+def in_window(snapshot: xr.Dataset) -> xr.Dataset:
+    """One time of a density run on the cells that its steps were made on.
+
+    Of a run with a moving window, ``mf.semi_lagrangian(window=True)``, ``rho``, its coordinates and
+    their ``<coord>_edges`` become those of the window; any other is left as it is. Whatever takes a
+    snapshot takes this one too, and what is measured of a run is measured in its window anyway.
+
+    Raises
+    ------
+    InvalidInput
+        If the Dataset holds several times.
+    """
+    check_dataset(snapshot)
+    moment = _with_last_density(_single_time(snapshot))
+    if "rho_in_window" not in moment:
+        return moment
+    names, rho = coordinates(moment), moment["rho_in_window"]
+    moved = moment.drop_dims([*names, *rho.dims]).assign(rho=(names, rho.values, rho.attrs))
+    for name, ends in zip(names, moment["window"].values.reshape(-1, 2), strict=True):
+        low, high = ends.tolist()
+        edges, told = moment[f"{name}_edges"], moment[name].attrs | {"low": low, "high": high}
+        if not np.array_equal(edges.values[[0, -1]], ends):
+            edges = edges.copy(data=np.linspace(low, high, edges.size))
+        centres = 0.5 * (edges.values[1:] + edges.values[:-1])
+        moved = moved.assign_coords({name: (name, centres, told)}).assign({edges.name: edges})
+    return moved
+
+
 def drawn(snapshot: xr.Dataset, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """An iid cloud of the measure at one time: points (size, D) and equal weights of its mass.
 
     Of a density points are uniform within their cells.
     """
-    points, weights = as_measure(snapshot)
+    moment = in_window(snapshot)
+    points, weights = as_measure(moment)
     cloud = points[rng.choice(len(points), size, p=weights / weights.sum())]
-    if "position" not in snapshot:
-        for k, name in enumerate(coordinates(snapshot)):
-            edges = snapshot[f"{name}_edges"].values
+    if "position" not in moment:
+        for k, name in enumerate(coordinates(moment)):
+            edges = moment[f"{name}_edges"].values
             cell = np.searchsorted(edges, cloud[:, k]) - 1
             cloud[:, k] = rng.uniform(edges[cell], edges[cell + 1])
     return cloud, np.full(size, weights.sum() / size)
@@ -169,7 +198,8 @@ def _with_last_density(moment: xr.Dataset) -> xr.Dataset:
     last = moment["rho_last"]
     if "time" in moment.coords and float(moment["time"]) != float(last.attrs["time"]):
         return moment
-    return moment.assign(rho=last)
+    own = {"rho_in_window": moment["rho_last_in_window"]} if "window" in moment else {}
+    return moment.assign({"rho": last} | own)
 
 
 def _cell_masses(moment: xr.Dataset) -> Array:

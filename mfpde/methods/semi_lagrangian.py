@@ -48,6 +48,7 @@ def semi_lagrangian(
     dt: float | None = None,
     tolerance: float | None = None,
     composed: bool = False,
+    window: bool = False,
 ) -> Method:
     """Semi-Lagrangian transport: high order, any step, positive.
 
@@ -60,6 +61,10 @@ def semi_lagrangian(
         composed: order 4 in time by Suzuki's composition; smooth features without |a| only, and
             with a fixed ``dt``. Predictions gain most: it remaps fifteen times as often, so on a
             coarse grid the density's own error grows; take large steps and many cells.
+        window: steps are made on a box with as many cells that follows the mass within the grid's
+            own, shrinks with it and grows: what contracts stays resolved, and what travels through
+            a wide box. The run's ``rho`` is on the grid still; ``mf.in_window`` shows it as it is.
+            Steps are no longer than the mass takes to move, or contract, by a quarter of its width.
 
     With entropy λ > 0 every axis gathers the noise of its Ornstein-Uhlenbeck process exactly: the
     step is bound by the error of splitting alone, not by the square of the cells' width, and for
@@ -81,6 +86,7 @@ def semi_lagrangian(
         raise InvalidInput(f"semi_lagrangian(order={shown(order)})", fix=f"one of {ORDERS}")
     order = int(order)
     check_flag("semi_lagrangian's composed", composed)
+    check_flag("semi_lagrangian's window", window)
     if dt is not None and tolerance is not None:
         raise InvalidInput(
             f"semi_lagrangian(dt={shown(dt)}, tolerance={shown(tolerance)})",
@@ -107,6 +113,7 @@ def semi_lagrangian(
     parameters: dict[str, object] = {"order": order}
     parameters |= {"tolerance": allowed} if dt is None else {"dt": dt}
     parameters |= {"composed": True} if composed else {}
+    parameters |= {"window": True} if window else {}
     return Method(
         name="semi_lagrangian",
         order=float(order),
@@ -118,6 +125,7 @@ def semi_lagrangian(
         order_in_time=4.0 if composed else 2.0,
         diffuses=True,
         adaptive=dt is None,
+        window=window,
         holding=held,
     )
 

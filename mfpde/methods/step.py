@@ -112,6 +112,7 @@ class Method:
         adaptive: whether steps follow an error estimate, and may grow without bound.
         stride: the step of a map in discrete time: instants are its multiples, and no step is ever
             shortened; None for methods that follow the flow.
+        window: whether steps are made on a window that follows the mass (loop/window.py).
         holding: what the method holds for a problem on a grid of some shape; the forecast of a
             run's memory is made of it. By default that of a step of two stages.
     """
@@ -128,6 +129,7 @@ class Method:
     order_at_zero: float | None = None
     adaptive: bool = False
     stride: float | None = None
+    window: bool = False
     holding: Holding = TWO_STAGES
 
     @property

@@ -39,7 +39,8 @@ Domain = Mapping[str, Geometry] | Mapping[str | tuple[str, ...], Geometry]
 # Names of the dimensions and variables of a run or a particle flow.
 RECORDED = {"time", "sample", "input", "replica", "particle", "coord", "wall", "x", "y", "weight"}
 RECORDED |= {"rho", "rho_last", "prediction", "risk", "energy", "dissipation", "mass", "position"}
-RECORDED |= {"escaped", "escaped_energy", "escaped_through"}
+RECORDED |= {"escaped", "escaped_energy", "escaped_through", "window", "rho_in_window"}
+RECORDED |= {"rho_last_in_window"}
 
 A_LAW = "mf.gaussian(mean, std), or another law"
 A_LOSS = "bind it to the targets: mf.square(y)"

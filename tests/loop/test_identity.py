@@ -18,7 +18,8 @@ CELL = 13  # somewhere
 
 
 def told(problem, grid=GRID):
-    return recorded(identity(WassersteinFlow(problem, grid), mf.upwind(), "density", 1e-6))
+    flow = WassersteinFlow(problem, grid)
+    return recorded(identity(flow, flow, mf.upwind(), "density", 1e-6))
 
 
 def bump(centre, height, width=0.2):
