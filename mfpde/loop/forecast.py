@@ -169,7 +169,8 @@ class Need:
 
     def disk(self, shape: Shape) -> int:
         """Bytes of the store, uncompressed."""
-        return stored(self.problem, shape, self.snapshots, self.keep) if self.stored else 0
+        told = (self.problem, shape, self.snapshots, self.keep, self.method.window)
+        return stored(*told) if self.stored else 0
 
 
 def check_room(
@@ -220,15 +221,21 @@ def peak(
     """Numbers held at the worst moment of a run that keeps a share of ``kept`` densities in memory.
 
     The flow's own fields are volumes, start, penalty, its masses, and the external potential; the
-    first of whole densities is the start, and the last the one that is stepped.
+    first of whole densities is the start, and the last the one that is stepped. With a window there
+    are two densities at every instant, two flows, and a third with a method of its own while one
+    is carried over.
     """
     cells, held = math.prod(shape), method.holding(problem, shape)
     tables, evaluating, anew = interaction(problem, shape)
     now = (5 if smooth else 6) * cells + tables + held.always + cells
-    rows = kept * share * cells
-    earlier = max(rows - 2 * cells, 0) if kept and share == 1 else cells + rows
+    rows = kept * share * cells * (2 if method.window else 1)
+    shared = kept and share == 1 and not method.window
+    earlier = max(rows - 2 * cells, 0) if shared else cells + rows
+    another = 4 * cells + tables
+    now += another if method.window else 0
     return max(
         4 * cells + tables + evaluating,
+        (now + earlier + another + held.always + evaluating) if method.window else 0,
         now + earlier + anew + held.stepping,
         now + earlier + anew + dissipation(problem, shape, smooth),
         now + earlier + rows + gaps(cells),
@@ -271,13 +278,17 @@ def features(problem: Problem, shape: Shape) -> tuple[int, int, int]:
     return math.prod(others), len(others), len(problem.y)
 
 
-def stored(problem: Problem | KernelProblem, shape: Shape, snapshots: int, keep: Keep) -> int:
+def stored(
+    problem: Problem | KernelProblem, shape: Shape, snapshots: int, keep: Keep, window: bool = False
+) -> int:
     """Bytes of a store: a file a snapshot for every variable, and the checkpoints."""
     cells, n, x = math.prod(shape), len(problem.y), problem.x.size
+    densities = 2 if window else 1
     every = [1] * SCALARS + [n, 2 * len(shape)]
-    every += [math.ceil(cells * share(keep))] if keep in DENSITIES else []
+    every += [math.ceil(cells * share(keep))] * densities if keep in DENSITIES else []
     every += list(shape) if keep == "marginals" else []
-    once = [cells] * (CHECKPOINTS + (keep not in DENSITIES))
+    every += [2 * len(shape)] if window else []
+    once = [cells] * (CHECKPOINTS + densities * (keep not in DENSITIES))
     once += [x, n, n, snapshots, LEDGER * snapshots, *shape, *(N + 1 for N in shape)]
     once += [1] * DESCRIPTIONS
     return snapshots * sum(map(on_disk, every)) + sum(map(on_disk, once))

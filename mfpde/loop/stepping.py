@@ -52,23 +52,23 @@ class Loop:
         By the method's own estimate of its error and by the window as often as they take, by a
         guard a few times.
         """
-        start, refusals, grid = self.state, 0, self.state.flow.grid
-        longest = min(self.stepper.longest(start.rho, start.field), self.window.longest(grid))
-        length = min(longest, instant - start.t)
-        before = self.placed(start, self.window.wanted(grid, length))
+        refusals, state, grid = 0, self.state, self.state.flow.grid
+        longest = min(self.stepper.longest(state.rho, state.field), self.window.longest(grid))
+        length = min(longest, instant - state.t)
+        self.place(self.window.wanted(grid, length))
         while True:
-            dt, t = paced(before.t, instant, length, self.method.adaptive)
-            after, error = self.stepped(before, dt, t)
+            dt, t = paced(self.state.t, instant, length, self.method.adaptive)
+            after, error = self.stepped(self.state, dt, t)
             trouble, length = None, 0.5 * dt
             if not 1.0 < error < math.inf:
-                trouble = self.trouble(before, after, error, dt)
+                trouble = self.trouble(self.state, after, error, dt)
                 refusals += trouble is not None
                 if trouble is None:
-                    box = self.window.follow(before, after)
+                    box = self.window.follow(self.state, after)
                     if box is None:
                         break
-                    if not np.array_equal(box, box_of(before.flow.grid)):
-                        before, length = self.placed(start, box), dt
+                    if self.place(box):
+                        length = dt
                 elif refusals > MOST_REFUSALS or self.method.stride is not None:
                     break
             self.rejected += 1
@@ -79,11 +79,13 @@ class Loop:
         self.state = after
         self.watch_walls()
 
-    def placed(self, state: State, box: Array) -> State:
-        """A state on the window it is to be stepped on; the stepper goes there with its memory."""
-        moved = self.window.carried(state, box)
-        self.bind(moved.flow)
-        return moved
+    def place(self, box: Array) -> bool:
+        """Carry the state over to another window, and the stepper; False where it is the same."""
+        if np.array_equal(box, box_of(self.state.flow.grid)):
+            return False
+        self.state = self.window.carried(self.state, box)
+        self.bind(self.state.flow)
+        return True
 
     def bind(self, flow: WassersteinFlow) -> None:
         """Step on the grid of ``flow`` from now on."""

@@ -25,6 +25,7 @@ METHODS = {
     "upwind": (mf.upwind, 0.0, 0.0),
     "muscl": (mf.muscl, 0.0, 0.0),
     "semi_lagrangian": (mf.semi_lagrangian, 0.02, 0.0),
+    "window": (lambda: mf.semi_lagrangian(window=True), 0.02, 0.0),
     "lines": (mf.scharfetter_gummel, 0.01, 0.1),
     "direct": (lambda: mf.scharfetter_gummel(inside="direct"), 0.01, 0.1),
     "explicit": (lambda: mf.scharfetter_gummel(implicit=False), 0.0, 0.1),
@@ -119,6 +120,7 @@ def cases(full):
         Case("muscl", 2, 512, snapshots=12),
         Case("semi_lagrangian", 2, 512, 64, "last"),
         Case("lines", 2, 512, keep="marginals"),
+        Case("window", 2, 512),
     ]
     if not full:
         return few
@@ -138,6 +140,8 @@ def cases(full):
         for method in ("upwind", "muscl", "semi_lagrangian", "lines")
         for cells, samples, keep in ((64, 64, "density"), (128, 16, "last"), (128, 64, "marginals"))
     ]
+    many += [Case("window", 2, cells, 64, "last") for cells in (128, 512, 1024)]
+    many += [Case("window", 3, 64, 64, "last"), Case("window", 3, 96, 64, "density")]
     many += [Case("direct", 2, cells, keep=keep) for cells, keep in ((128, "last"), (512, "last"))]
     many += [Case("direct", 3, cells, keep="last") for cells in (16, 20, 24)]
     many += [Case("explicit", 2, 1024), Case("explicit", 3, 96)]
