@@ -130,8 +130,9 @@ class WassersteinFlow:
         return checked_outside(self.problem.initial, self.grid)
 
     def within(self, grid: Grid) -> WassersteinFlow:
-        """The same equation on another grid in its box, with walls of the same kind."""
-        return WassersteinFlow(self.problem, grid, self.quadrature, self.walls)
+        """The same equation on another grid in its box; axes that name no walls have its own."""
+        named = {name: axis.walls for name, axis in grid.axes.items() if axis.walls != "default"}
+        return WassersteinFlow(self.problem, grid, self.quadrature, self.walls | named)
 
     def tally(self, rho: Array) -> Tally:
         """What one pass over a density counts."""

@@ -52,9 +52,9 @@ class Loop:
         By the method's own estimate of its error and by the window as often as they take, by a
         guard a few times.
         """
-        refusals, state, grid = 0, self.state, self.state.flow.grid
-        longest = min(self.stepper.longest(state.rho, state.field), self.window.longest(grid))
-        length = min(longest, instant - state.t)
+        refusals, grid = 0, self.state.flow.grid
+        longest = self.stepper.longest(self.state.rho, self.state.field)
+        length = min(longest, self.window.longest(grid), instant - self.state.t)
         self.place(self.window.wanted(grid, length))
         while True:
             dt, t = paced(self.state.t, instant, length, self.method.adaptive)
@@ -63,13 +63,9 @@ class Loop:
             if not 1.0 < error < math.inf:
                 trouble = self.trouble(self.state, after, error, dt)
                 refusals += trouble is not None
-                if trouble is None:
-                    box = self.window.follow(self.state, after)
-                    if box is None:
-                        break
-                    if self.place(box):
-                        length = dt
-                elif refusals > MOST_REFUSALS or self.method.stride is not None:
+                if refusals > MOST_REFUSALS or (trouble and self.method.stride is not None):
+                    break
+                if trouble is None and self.holds(after):
                     break
             self.rejected += 1
         final = trouble or mass_mismatch(after)
@@ -79,13 +75,18 @@ class Loop:
         self.state = after
         self.watch_walls()
 
-    def place(self, box: Array) -> bool:
-        """Carry the state over to another window, and the stepper; False where it is the same."""
-        if np.array_equal(box, box_of(self.state.flow.grid)):
-            return False
-        self.state = self.window.carried(self.state, box)
-        self.bind(self.state.flow)
-        return True
+    def holds(self, after: State) -> bool:
+        """Whether the window holds the mass after a step; else it is widened where it leaks."""
+        box = self.window.follow(self.state, after)
+        if box is not None:
+            self.place(box)
+        return box is None
+
+    def place(self, box: Array) -> None:
+        """Carry the state over to another window, and the stepper with its memory."""
+        if not np.array_equal(box, box_of(self.state.flow.grid)):
+            self.state = self.window.carried(self.state, box)
+            self.bind(self.state.flow)
 
     def bind(self, flow: WassersteinFlow) -> None:
         """Step on the grid of ``flow`` from now on."""

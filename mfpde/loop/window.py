@@ -73,17 +73,23 @@ class Window:
         reach = np.column_stack(law.reach(REST))
         is_atom = length(reach) == 0  # along this axis: as wide as the cells it is put into
         self.hull = np.where(is_atom, self.box, self.inside(reach))
-        return self.flow_on(self.wanted(self.flow.grid, 0.0))
+        flow = self.flow_on(self.wanted(self.flow.grid, 0.0))
+        self.hull = hull_of(flow.start, flow.grid, np.zeros_like(self.box))
+        return flow
 
     def flow_on(self, box: Array) -> WassersteinFlow:
-        """The flow on a box within the caller's."""
+        """The flow on a box within the caller's.
+
+        Between two rims an axis is open, so that it shows what goes too far within a step; where
+        mass diffuses it is closed, and where one end is a wall it is what that is.
+        """
         if np.array_equal(box, self.box):
             return self.flow
-        whole = (box == self.box).all(axis=1)
-        axes = {
-            name: axis if whole[k] else part(axis, box[k], self.flow.walls[name])
-            for k, (name, axis) in enumerate(self.flow.grid.axes.items())
-        }
+        axes, still = {}, self.flow.entropy == 0
+        ends = zip(self.flow.grid.axes.items(), box, self.rims(box), strict=True)
+        for (name, axis), place, free in ends:
+            walls = "open" if still and free.all() else self.flow.walls[name]
+            axes[name] = part(axis, place, walls) if free.any() else axis
         return self.flow.within(Grid(**axes))
 
     def carried(self, state: State, box: Array) -> State:
@@ -125,10 +131,10 @@ class Window:
         return present + whole * width
 
     def follow(self, before: State, after: State) -> Array | None:
-        """Go along with a step; or the box on which to make it again.
+        """Go along with a step; or the box on which to make a shorter one.
 
-        That is a wider one where mass has reached a rim. It is the present one where the step is
-        too long: the mass left a window of any reasonable length, or drew in to a few cells.
+        That is a wider one where mass has reached a rim, but never wider than it is worth: a step
+        in which mass goes too far, or draws in to a few cells, need only be shorter.
         """
         if not self.follows.any():
             return None
