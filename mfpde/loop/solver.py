@@ -76,8 +76,10 @@ def solve(
         energy (with λ∫ρ log ρ), dissipation (the rate ∫|∇(V + λ log ρ)|²dρ), mass, escaped and
         escaped_energy (what left open walls, by wall in escaped_through), x, y, weight, the cells'
         edges as a_edges, …; methods of exact energy add dissipated (the energy lost by their own
-        account: energy + escaped_energy + dissipated is constant). How it was made is in the
-        attributes. mass + escaped = 1.
+        account: energy + escaped_energy + dissipated is constant). Methods with a window add its
+        ends, ``window`` (time, wall), and what is kept of rho on its own cells too, rho_in_window
+        (see ``mf.in_window``); all numbers are taken there, and of what a window leaves out, 1e-12
+        at an end at most, escaped tells. How it was made is in the attributes. mass + escaped = 1.
 
     Raises:
         InvalidInput: when problem, grid, method and times do not fit; for λ > 0 also where nothing

@@ -55,7 +55,9 @@ class Loop:
         refusals, grid = 0, self.state.flow.grid
         longest = self.stepper.longest(self.state.rho, self.state.field)
         length = min(longest, self.window.longest(grid), instant - self.state.t)
-        self.place(self.window.wanted(grid, length))
+        box = self.window.wanted(grid, length)
+        if box is not None:
+            self.place(box)
         while True:
             dt, t = paced(self.state.t, instant, length, self.method.adaptive)
             after, error = self.stepped(self.state, dt, t)
@@ -78,15 +80,14 @@ class Loop:
     def holds(self, after: State) -> bool:
         """Whether the window holds the mass after a step; else it is widened where it leaks."""
         box = self.window.follow(self.state, after)
-        if box is not None:
+        if box is not None and not np.array_equal(box, box_of(self.state.flow.grid)):
             self.place(box)
         return box is None
 
     def place(self, box: Array) -> None:
         """Carry the state over to another window, and the stepper with its memory."""
-        if not np.array_equal(box, box_of(self.state.flow.grid)):
-            self.state = self.window.carried(self.state, box)
-            self.bind(self.state.flow)
+        self.state = self.window.carried(self.state, box)
+        self.bind(self.state.flow)
 
     def bind(self, flow: WassersteinFlow) -> None:
         """Step on the grid of ``flow`` from now on."""

@@ -49,7 +49,7 @@ class Window:
     Attributes:
         flow: the equation on the caller's grid.
         box: that of the caller's grid.
-        follows: (D, 1) along which axes the window moves.
+        follows: (D, 1) along which axes the window moves; ``moves``: whether along any.
         hull: what leaves out REST of the mass at every end, as last seen.
         drift: velocities of the ends of the hull in the last step.
         count: how many windows there were.
@@ -58,22 +58,23 @@ class Window:
     def __init__(self, flow: WassersteinFlow, method: Method) -> None:
         axes, cells = flow.grid.axes.values(), np.array(flow.grid.shape)[:, None]
         self.flow, self.order, self.box = flow, method.quadrature, box_of(flow.grid)
-        moves = [method.window and axis.is_uniform and not axis.is_periodic for axis in axes]
-        self.follows = np.array(moves)[:, None]
+        follows = [method.window and axis.is_uniform and not axis.is_periodic for axis in axes]
+        self.follows, self.moves = np.array(follows)[:, None], any(follows)
         self.margin = np.maximum(MARGIN, ROOM / np.maximum(cells - 2 * ROOM, 1))
         self.least = FINEST * cells * np.abs(self.box).max(axis=1, keepdims=True)
         self.hull, self.drift, self.count = self.box, np.zeros_like(self.box), 1
 
     def first(self) -> WassersteinFlow:
         """The flow on the window of the initial law; refuses a law outside the caller's box."""
-        if not self.follows.any():
+        if not self.moves:
             return self.flow
         law = self.flow.problem.initial
         checked_outside(law, self.flow.grid)
         reach = np.column_stack(law.reach(REST))
         is_atom = length(reach) == 0  # along this axis: as wide as the cells it is put into
         self.hull = np.where(is_atom, self.box, self.inside(reach))
-        flow = self.flow_on(self.wanted(self.flow.grid, 0.0))
+        box = self.wanted(self.flow.grid, 0.0)
+        flow = self.flow if box is None else self.flow_on(box)
         self.hull = hull_of(flow.start, flow.grid, np.zeros_like(self.box))
         return flow
 
@@ -104,15 +105,19 @@ class Window:
 
     def longest(self, grid: Grid) -> float:
         """The longest step in which, at its drift, no end of the hull moves farther than TRAVEL."""
+        if not self.moves:
+            return np.inf
         rates = np.abs(self.drift) / (TRAVEL * resolved(self.hull, grid))
         fastest = float(rates.max(where=self.follows, initial=0.0))
         return 1.0 / fastest if fastest > 0 else np.inf
 
-    def wanted(self, grid: Grid, dt: float) -> Array:
-        """The box for a step of length dt: that of ``grid`` along every axis where it is good.
+    def wanted(self, grid: Grid, dt: float) -> Array | None:
+        """Another box for a step of length dt, along all axes along which that of ``grid`` is bad.
 
         Where it is but in the wrong place it is shifted by whole cells: nothing is interpolated.
         """
+        if not self.moves:
+            return None
         present, L = box_of(grid), length(self.hull)
         near = self.inside(extended(self.hull, dt * self.drift, NEAR * widths(grid)))
         ahead = np.clip(AHEAD * dt * self.drift, -TRAVEL * L, TRAVEL * L)
@@ -121,7 +126,8 @@ class Window:
         longer = np.where(holds(shifted, near), shifted, needed)
         box = np.where(holds(present, near), present, longer)
         shorter = length(needed) < SLACK * length(present)
-        return np.where(self.follows, np.where(shorter, needed, box), present)
+        box = np.where(self.follows, np.where(shorter, needed, box), present)
+        return None if np.array_equal(box, present) else box
 
     def shifted(self, present: Array, needed: Array, width: Array) -> Array:
         """The present box moved by whole cells towards the middle of the needed one."""
@@ -136,7 +142,7 @@ class Window:
         That is a wider one where mass has reached a rim, but never wider than it is worth: a step
         in which mass goes too far, or draws in to a few cells, need only be shorter.
         """
-        if not self.follows.any():
+        if not self.moves:
             return None
         grid = after.flow.grid
         present, left = box_of(grid), ends_left(after) - ends_left(before)
