@@ -94,7 +94,7 @@ class Sweeps:
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.widths = [float(axis.widths[0]) for axis in self.axes]  # uniform, all of them
         self.walls = [flow.walls[name] for name in self.names]
-        self.views = [axis_view(flow.start, k).shape for k in range(len(self.axes))]
+        self.views = [axis_view(flow.volumes, k).shape for k in range(len(self.axes))]
         self.first = 1 if problem.lifted else 0  # the first coordinate that features depend on
         self.drift = drift_of(problem)
         self.axes_of_features = self.axes[self.first :]
