@@ -14,7 +14,7 @@ from mfpde.problems.problem import Array
 def carried_over(rho: Array, old: Grid, new: Grid, order: int) -> tuple[Array, Array]:
     """Averages over the cells of ``old`` as averages over those of ``new``, and what is left out.
 
-    Conservative, positive and of ``order`` 5, 7 or 9: the mass of a new cell is the old mass
+    Conservative, positive and of an odd ``order`` from 5: the mass of a new cell is the old mass
     between its faces, axis after axis. Grids have the same number of cells; axes that differ are
     uniform.
 

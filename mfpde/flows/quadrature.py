@@ -17,7 +17,8 @@ from mfpde.kernels.tiles import WALL, axis_view
 from mfpde.problems.problem import Array
 
 CENTRES = 2  # the order of cell averages at the centres
-QUADRATURES = (CENTRES, 5, 7, 9)
+ORDERS = (5, 7, 9, 11, 13, 15)  # of what knows point values
+QUADRATURES = (CENTRES, *ORDERS)
 
 
 def converted(

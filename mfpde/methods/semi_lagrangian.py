@@ -2,7 +2,8 @@
 
 The continuity equation is Vlasov-like: a moves by a shift that depends on w alone, w_k along a
 field that depends on w and is scaled by a. Each move is a remap of cell masses by the feet of
-faces, of order 5, 7 or 9, positive and conservative at any step. Order 2 in time, 4 when composed.
+faces, of an odd order from 5 to 15, positive and conservative at any step. Order 2 in time, 4 when
+composed.
 Entropy adds Gaussian noise to every move, by convolutions of the same order (diffusion.py).
 
 Where it comes from: Filbet, Sonnendrücker & Bertrand, J. Comput. Phys. 172 (2001) for conservative
@@ -18,6 +19,7 @@ import numpy as np
 
 from mfpde.arguments import check_flag, number, shown
 from mfpde.errors import InvalidInput
+from mfpde.flows.quadrature import ORDERS
 from mfpde.flows.table import BLOCK, KEPT
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.grid import Grid
@@ -27,7 +29,8 @@ from mfpde.methods.sweeps import Density, Sweeps, drift_of, substitute
 from mfpde.problems.kernel import KernelProblem
 from mfpde.problems.problem import Array, Problem
 
-ORDERS = (5, 7, 9)
+STANDARD = 7  # order
+FEWEST = 10  # cells of an axis, or one more than the order
 CORRECTIONS = 2  # sweeps repeated in a composed step: asymmetry of order dt⁵
 GROW, SHRINK, SAFETY = 2.0, 0.2, 0.9
 FIRST = 0.2  # of 1/stiffness, the first step tried
@@ -44,7 +47,7 @@ MARGIN = 1.5  # above the remap's own error before a step is refused again
 
 
 def semi_lagrangian(
-    order: int = 7,
+    order: int = STANDARD,
     dt: float | None = None,
     tolerance: float | None = None,
     composed: bool = False,
@@ -53,7 +56,8 @@ def semi_lagrangian(
     """Semi-Lagrangian transport: high order, any step, positive.
 
     Args:
-        order: of the remap, 5, 7 or 9.
+        order: of the remap, odd, from 5 to 15. High orders pay where cells resolve the density; a
+            stencil is as many cells wide.
         dt: fixed step; None controls the step by comparing it with two half steps.
         tolerance: L1 error of the density per unit of time that splitting may add, where ``dt`` is
             None; 1e-4 by default. What the remap adds on a coarse grid no step can cure: such steps
@@ -153,7 +157,9 @@ def kept(points: int, samples: int) -> int:
     return points * samples if points * samples <= KEPT else 0
 
 
-def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | None:
+def obstacle(
+    problem: Problem | KernelProblem, grid: Grid, order: int = STANDARD
+) -> InvalidInput | None:
     """Why semi-Lagrangian steps cannot be made, or None."""
     other = substitute(problem)
     if isinstance(problem, KernelProblem):
@@ -173,11 +179,12 @@ def obstacle(problem: Problem | KernelProblem, grid: Grid) -> InvalidInput | Non
             f"give curvature or kinks; or method={other}",
         )
     stretched = [name for name, axis in grid.axes.items() if not axis.is_uniform]
-    coarse = [name for name, axis in grid.axes.items() if axis.cells < 10]
+    least = max(FEWEST, order + 1)
+    coarse = [name for name, axis in grid.axes.items() if axis.cells < least]
     if stretched or coarse:
         return InvalidInput(
             f"semi_lagrangian on the axes {stretched + coarse}",
-            "its stencils are those of uniform axes of at least 10 cells",
+            f"its stencils are those of uniform axes of at least {least} cells",
             f"mf.uniform(…), or method={other}",
         )
     try:
@@ -235,7 +242,7 @@ class SemiLagrangian:
     def __init__(
         self, flow: WassersteinFlow, order: int, dt: float | None, tolerance: float, composed: bool
     ) -> None:
-        trouble = obstacle(flow.problem, flow.grid)
+        trouble = obstacle(flow.problem, flow.grid, order)
         if trouble is not None:
             raise trouble
         self.flow, self.sweeps = flow, Sweeps(flow, order)
