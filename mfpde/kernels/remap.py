@@ -29,7 +29,7 @@ from mfpde.kernels.stencils import extrapolation, remap_parts, switch_rows
 from mfpde.kernels.switch import pass_in_a_row
 from mfpde.kernels.tiles import CLOSED, PERIODIC
 
-ABREAST = 16
+MOST_ABREAST, TILE = 64, 2**14  # lines in a block, and numbers, which the second cache holds
 EIGHT = 8  # feet at once: runs are made up to a multiple, and the next one overwrites the rest
 ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
 U = np.uintp
@@ -292,11 +292,24 @@ feet_of = compiled(_feet)
 
 
 def _remap_lines(  # type: ignore[no-untyped-def]
-    rho, nodes, weights, parts, ghosts, switches, enters, leaves, wall, result, out, begin, end
+    rho,
+    nodes,
+    weights,
+    parts,
+    ghosts,
+    switches,
+    abreast,
+    enters,
+    leaves,
+    wall,
+    result,
+    out,
+    begin,
+    end,
 ):
     """Blocks ``begin`` to ``end`` of ``remap_along``; what depends on the order, as tuples.
 
-    A block is neighbouring lines of one part. Those of all parts with the same nodes follow each
+    A block is ``abreast`` neighbouring lines of one part. Those of all parts with the same nodes follow each
     other, so that nodes are read from memory once.
     """
     outer, N, inner = rho.shape
@@ -308,10 +321,11 @@ def _remap_lines(  # type: ignore[no-untyped-def]
         slabs = lines_of_node // inner
         parts_of_rho = outer // slabs
     in_a_row = slabs if inner == 1 else inner  # neighbouring lines
-    per_row = (in_a_row + ABREAST - 1) // ABREAST
+    per_row = (in_a_row + abreast - 1) // abreast
     masses, targets = rho.reshape(rho.size), result.reshape(result.size)
+    left = out.reshape(2, outer * inner)
     room = N + 2 * r + EIGHT  # a power of 2 apart, lines would share few places in a cache
-    lines, new = np.zeros((ABREAST, room)), np.empty((ABREAST, room))
+    lines, new = np.zeros((abreast, room)), np.empty((abreast, room))
     nothing = np.zeros(N + 1 + EIGHT)
     foot, place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy()
     work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
@@ -320,8 +334,8 @@ def _remap_lines(  # type: ignore[no-untyped-def]
     limited, converted = 0, 0
     for number in range(begin, end):
         part, row = number % parts_of_rho, number // parts_of_rho
-        first = row % per_row * ABREAST
-        width = min(ABREAST, in_a_row - first)
+        first = row % per_row * abreast
+        width = min(abreast, in_a_row - first)
         slab = part * slabs + (0 if inner == 1 else row // per_row)
         line = slab * inner + first
         at = line * N if inner == 1 else slab * N * inner + first
@@ -331,12 +345,14 @@ def _remap_lines(  # type: ignore[no-untyped-def]
             if enters:
                 converted += pass_in_a_row(old, r, N, to_averages, wall, True, flux, share)
             i = line + j
-            feet_of(nodes, weights, i // lines_of_node, i % lines_of_node, foot)
+            if lines_of_node > 1:
+                feet_of(nodes, weights, part, i - part * lines_of_node, foot)
+            else:
+                feet_of(nodes, weights, i, 0, foot)
             low, high, count = line_remap(
                 old, N, foot, parts, ghosts, wall, work, rough, starts, fresh[r:]
             )
-            out[0, i // inner, i % inner] = low
-            out[1, i // inner, i % inner] = high
+            left[0, i], left[1, i] = low, high
             limited += count
             if leaves:
                 converted += pass_in_a_row(fresh, r, N, to_points, wall, True, flux, share)
@@ -369,13 +385,13 @@ def remap_along(
     as such, it is converted on the way (kernels/switch.py). Returns the numbers of limited cells,
     of the remap and of conversions.
     """
-    outer, _, inner = rho.shape
-    lines = nodes.shape[1]
+    outer, N, inner = rho.shape
+    lines, abreast = nodes.shape[1], min(max(TILE // N, 1), MOST_ABREAST)
     slabs = max(lines // inner, 1) if lines > 1 else outer
     row = slabs if inner == 1 else inner
-    blocks = outer * inner // row * ((row + ABREAST - 1) // ABREAST)
+    blocks = outer * inner // row * ((row + abreast - 1) // abreast)
     of_order = remap_parts(order), extrapolation(order), switch_rows(order)
-    arguments = (rho, nodes, weights, *of_order, enters, leaves, wall, result, out)
+    arguments = (rho, nodes, weights, *of_order, abreast, enters, leaves, wall, result, out)
     return shared(remap_lines, arguments, blocks, rho.size)
 
 

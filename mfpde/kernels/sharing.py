@@ -44,4 +44,4 @@ def shared(kernel: Callable[..., Any], arguments: tuple[Any, ...], blocks: int, 
     except RuntimeError:  # the main thread is gone: no other takes work any more
         return kernel(*arguments, 0, blocks)
     counts = [kernel(*arguments, *bounds[:2]), *(other.result() for other in others)]
-    return np.sum(counts, axis=0)
+    return np.sum(counts, axis=0).tolist()
