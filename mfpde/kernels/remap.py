@@ -30,6 +30,7 @@ from mfpde.kernels.switch import pass_in_a_row
 from mfpde.kernels.tiles import CLOSED, PERIODIC
 
 MOST_ABREAST, TILE = 64, 2**14  # lines in a block, and numbers, which the second cache holds
+SHORT = 5  # feet: to start a run takes as long as to put what surrounds so many side by side
 EIGHT = 8  # feet at once: runs are made up to a multiple, and the next one overwrites the rest
 ROUNDING = 1e-15  # of a foot over the number of cells: so near a face it is on it
 U = np.uintp
@@ -122,22 +123,22 @@ def _find(feet, N, wall, place, xi, cell):  # type: ignore[no-untyped-def]
 find = compiled(_find)
 
 
-def _divide(v, slope, xi, first, end, shift, parts, below, above, rough):  # type: ignore[no-untyped-def]
+def _divide(v, at, step, slope, of_slope, xi, first, end, parts, below, above, rough):  # type: ignore[no-untyped-def]
     """Masses of cells ``below`` and ``above`` the feet of a run; which of the cells are ``rough``.
 
-    Foot f lies in the cell of v[f + shift + r]. What is written beyond the end has no meaning.
+    Foot f lies in the cell of v[f + at], whose neighbours are ``step`` apart, and of
+    slope[f + of_slope]. What is written beyond the end has no meaning.
     """
     even, odd, of_d, of_e = parts
     r = len(of_d)
     for f in range(first, first + (end - first + EIGHT - 1) // EIGHT * EIGHT):
-        i, k = U(f), U(f + shift)
-        c = k + U(r)
+        i, c, k = U(f), U(f + at), U(f + of_slope)
         mass, x = v[c], xi[i]
         eta = x - 0.5
         t = eta * eta
         sides, middle, even_Q, odd_Q = 0.0, 0.0, 0.0, 0.0  # Q(½) and Q(ξ) by symmetry
         for m in range(r):
-            up, down = v[c + U(m + 1)], v[c - U(m + 1)]
+            up, down = v[c + U((m + 1) * step)], v[c - U((m + 1) * step)]
             d, e = up - down, (up - mass) - (mass - down)
             sides += of_d[m] * d
             middle += of_e[m] * e
@@ -178,11 +179,30 @@ def _settle(f, N, v, slope, place, xi, cell, r, below, above, rough):  # type: i
 settle = compiled(_settle)
 
 
-def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # type: ignore[no-untyped-def]
+def _divide_far_apart(v, slope, xi, cell, N, parts, windows, below, above, rough):  # type: ignore[no-untyped-def]
+    """The same for feet in any cells: what surrounds each is put side by side first.
+
+    Rows of ``windows``: the cells from r below to r above those of the feet, and slopes.
+    """
+    r = len(parts[0])
+    pitch = N + 1 + EIGHT
+    for f in range(N + 1):
+        k = U(cell[U(f)])
+        for m in range(2 * r + 1):
+            windows[U(m * pitch + f)] = v[k + U(m)]
+        windows[U((2 * r + 1) * pitch + f)] = slope[k]
+    of_slope = (2 * r + 1) * pitch
+    divide(windows, r * pitch, pitch, windows, of_slope, xi, 0, N + 1, parts, below, above, rough)
+
+
+divide_far_apart = compiled(_divide_far_apart)
+
+
+def _line_remap(v, N, feet, parts, ghosts, wall, work, windows, rough, starts, new):  # type: ignore[no-untyped-def]
     """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
 
     The six arrays ``work``, ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have
-    EIGHT more. Returns the mass that left below, above, and how many cells were limited.
+    EIGHT more, as have 2r + 2 rows of ``windows``. Returns the mass that left below, above, and how many cells were limited.
     """
     r = len(ghosts)
     place, xi, cell, below, above, slope = work
@@ -194,9 +214,13 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, rough, starts, new):  # t
         starts[runs] = f  # where a run ends, the next begins
         runs += cell[U(f)] - cell[U(f) - U(1)] != 1.0
     starts[runs] = N + 1
-    for run in range(runs):
-        first, end = starts[run], starts[run + 1]
-        divide(v, slope, xi, first, end, int(cell[first]) - first, parts, below, above, rough)
+    if runs * SHORT > N:
+        divide_far_apart(v, slope, xi, cell, N, parts, windows, below, above, rough)
+    else:
+        for run in range(runs):
+            first, end = starts[run], starts[run + 1]
+            k = int(cell[first]) - first
+            divide(v, k + r, 1, slope, k, xi, first, end, parts, below, above, rough)
     # several feet in one cell
     for run in range(1, runs):
         f = starts[run]
@@ -330,6 +354,7 @@ def _remap_lines(  # type: ignore[no-untyped-def]
     foot, place, xi, cell = nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy()
     work = (place, xi, cell, nothing.copy(), nothing.copy(), nothing.copy())
     flux, share = nothing.copy(), nothing.copy()
+    windows = np.zeros((2 * r + 2) * (N + 1 + EIGHT))
     starts, rough = np.empty(N + 1 + EIGHT, np.int64), np.empty(N + 1 + EIGHT, np.bool_)
     limited, converted = 0, 0
     for number in range(begin, end):
@@ -350,7 +375,7 @@ def _remap_lines(  # type: ignore[no-untyped-def]
             else:
                 feet_of(nodes, weights, i, 0, foot)
             low, high, count = line_remap(
-                old, N, foot, parts, ghosts, wall, work, rough, starts, fresh[r:]
+                old, N, foot, parts, ghosts, wall, work, windows, rough, starts, fresh[r:]
             )
             left[0, i], left[1, i] = low, high
             limited += count

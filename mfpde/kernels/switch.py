@@ -115,7 +115,7 @@ switch_abreast = compiled(_switch_abreast)
 def _pass_in_a_row(v, first, N, weights, wall, limited, flux, share):  # type: ignore[no-untyped-def]
     """Convert in place the line of N cells that begins at v[first], with room for r at both ends.
 
-    ``flux`` and ``share`` (N + 1,) are overwritten. Returns how many cells were limited.
+    ``flux`` (N + 1,) and ``share`` (N + 2,) are overwritten. Returns how many cells were limited.
     """
     r = len(weights)
     for g in range(r):
@@ -134,11 +134,12 @@ def _pass_in_a_row(v, first, N, weights, wall, limited, flux, share):  # type: i
         count += loss > v[U(first + k)]
     if limited and count > 0:
         for k in range(N):
-            share[k] = scaled(flux[k], flux[k + 1], v[first + k])
-        share[N] = share[0]  # of the neighbour beyond, on a circle; through walls nothing goes
-        for f in range(N):
-            flux[f] *= share[f] if flux[f] > 0.0 else share[f - 1 if f > 0 else N - 1]
-        flux[N] *= share[N] if flux[N] > 0.0 else share[N - 1]
+            i = U(k)
+            share[i + U(1)] = scaled(flux[i], flux[i + U(1)], v[U(first + k)])
+        share[0], share[N + 1] = share[N], share[1]  # on a circle; through walls nothing goes
+        for f in range(N + 1):
+            i = U(f)
+            flux[i] *= share[i + U(1)] if flux[i] > 0.0 else share[i]
     for k in range(N):
         v[U(first + k)] += flux[U(k) + U(1)] - flux[U(k)]
     return count if limited else 0
@@ -152,7 +153,7 @@ def _switch_in_a_row(field, weights, wall, limited, result, begin, end):  # type
     N = field.shape[1]
     r = len(weights)
     source, target = field.reshape(field.size), result.reshape(result.size)
-    v, flux, share = np.empty(N + 2 * r), np.empty(N + 1), np.empty(N + 1)
+    v, flux, share = np.empty(N + 2 * r), np.empty(N + 1), np.empty(N + 2)
     count = 0
     for line in range(begin, end):
         at = line * N
