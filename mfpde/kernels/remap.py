@@ -202,7 +202,8 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, windows, rough, starts, n
     """Remap one line: cell masses ``v`` (N + 2r,) with room at both ends, ``feet`` in cells.
 
     The six arrays ``work``, ``rough`` and ``starts`` (N + 1,) are overwritten; they and v have
-    EIGHT more, as have 2r + 2 rows of ``windows``. Returns the mass that left below, above, and how many cells were limited.
+    EIGHT more, as have 2r + 2 rows of ``windows``. Returns the mass that left below, above, and how
+    many cells were limited.
     """
     r = len(ghosts)
     place, xi, cell, below, above, slope = work
@@ -333,8 +334,8 @@ def _remap_lines(  # type: ignore[no-untyped-def]
 ):
     """Blocks ``begin`` to ``end`` of ``remap_along``; what depends on the order, as tuples.
 
-    A block is ``abreast`` neighbouring lines of one part. Those of all parts with the same nodes follow each
-    other, so that nodes are read from memory once.
+    A block is ``abreast`` neighbouring lines of one part. Those of all parts with the same nodes
+    follow each other, so that nodes are read from memory once.
     """
     outer, N, inner = rho.shape
     r = len(ghosts)
@@ -403,8 +404,8 @@ def remap_along(
 
     Feet of line i in part a of the A are Σ_c ``weights``[a, c] ``nodes``[c, i], with weights
     (A, C) and nodes (C, outer·inner, N + 1), in cells; or nodes (C, 1, N + 1) for all lines, and
-    weights of every line. ``out`` (2, A·outer, inner) receives what
-    left below and above, per unit area over the width of a cell.
+    weights of every line. ``out`` (2, A·outer, inner) receives what left below and above, per unit
+    area over the width of a cell.
 
     What is remapped is averages along the axis. If it ``enters`` as point values, or ``leaves``
     as such, it is converted on the way (kernels/switch.py). Returns the numbers of limited cells,
