@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 import mfpde as mf
 from mfpde.errors import InvalidInput
 from mfpde.flows.table import FeatureTable
+from mfpde.kernels import sharing
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -138,15 +139,40 @@ def test_tables_that_are_not_kept_give_the_same_sums(monkeypatch):
         return np.sin(q @ k)
 
     kept = FeatureTable(phi, points, 7)
+    monkeypatch.setattr("mfpde.flows.table.PIECE", 60)
+    monkeypatch.setattr("mfpde.flows.table.PANEL", 20)
+    pieces = FeatureTable(phi, points, 7)
+    assert len(pieces.kept) == 7
     monkeypatch.setattr("mfpde.flows.table.KEPT", 0)
     monkeypatch.setattr("mfpde.flows.table.BLOCK", 100)
     blocks = FeatureTable(phi, points, 7)
     assert not blocks.kept
     assert len(list(blocks.blocks())) == 4
-    for table in (kept, blocks):
+    pairs = np.einsum("k,ki,kj", measure, phi(points), phi(points))
+    for table in (kept, pieces, blocks):
+        assert_allclose(table.paired(measure), pairs, rtol=1e-12, atol=1e-14)
         assert_allclose(table.integrate(measure), measure @ phi(points), rtol=1e-12)
         assert_allclose(table.combine(slope), phi(points) @ slope, rtol=1e-12)
         assert_allclose(table.squares(slope), phi(points) ** 2 @ slope, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+def test_threads_change_no_bit_of_a_sum(monkeypatch, cores):
+    """Pieces of a table are added up in order, whoever took them."""
+    rng = np.random.default_rng(1)
+    k, measure, slope = rng.normal(size=(2, 7)), rng.random(500), rng.normal(size=7)
+    monkeypatch.setattr("mfpde.flows.table.PIECE", 300)
+    table = FeatureTable(lambda q: np.sin(q @ k), rng.normal(size=(500, 2)), 7)
+    results = []
+    for threads in (1, cores):
+        monkeypatch.setattr(sharing, "CORES", threads)
+        monkeypatch.setattr(sharing, "LARGE", 0)
+        sharing.team.cache_clear()
+        results.append((table.integrate(measure), table.combine(slope), table.paired(measure)))
+    sharing.team().shutdown()
+    sharing.team.cache_clear()
+    for alone, together in zip(*results, strict=True):
+        np.testing.assert_array_equal(together, alone)
 
 
 def without(part):
