@@ -25,7 +25,7 @@ from mfpde.loop.guards import State
 from mfpde.methods.step import Method
 from mfpde.problems.problem import Array
 
-REST = 1e-12  # mass that may lie beyond each end of what is called the hull
+REST = 1e-12  # mass beyond each end of what is called the hull; cells resolve no steeper tails
 MARGIN = 0.05  # of the hull's length, beside it in a new window
 ROOM, NEAR = 4, 2  # cells beside the hull: in a new window at least, and before there is another
 SLACK = 0.9  # of the present length: what needs less gets a shorter window
@@ -33,7 +33,8 @@ AHEAD = 4.0  # steps whose motion a new window has room for
 TRAVEL = 0.25  # of the hull's length: how far its ends may move in a step, as they moved before
 COLLAPSE = 0.5  # of the hull's length: the least that a step may leave of it
 WIDEN = 0.5  # of the window's length, beyond a rim that mass has reached
-LONGEST = 3.0  # hulls: a window that is longer is not made wider, but the step shorter
+LONGEST = 3.0  # hulls: rather than on a longer window a step is made shorter, PATIENCE times
+PATIENCE = 8
 FEW = 16  # cells: a hull of fewer is not resolved, and counts as that long
 FINEST = 1e-9  # a cell's width over the box' distance from 0: faces are known to 1e-7 of it
 OUTWARD = np.array([-1.0, 1.0])
@@ -53,6 +54,7 @@ class Window:
         hull: what leaves out REST of the mass at every end, as last seen.
         drift: velocities of the ends of the hull in the last step.
         count: how many windows there were.
+        refused: how often the step in hand was.
     """
 
     def __init__(self, flow: WassersteinFlow, method: Method) -> None:
@@ -62,7 +64,8 @@ class Window:
         self.follows, self.moves = np.array(follows)[:, None], any(follows)
         self.margin = np.maximum(MARGIN, ROOM / np.maximum(cells - 2 * ROOM, 1))
         self.least = FINEST * cells * np.abs(self.box).max(axis=1, keepdims=True)
-        self.hull, self.drift, self.count = self.box, np.zeros_like(self.box), 1
+        self.hull, self.drift = self.box, np.zeros_like(self.box)
+        self.count, self.refused = 1, 0
 
     def first(self) -> WassersteinFlow:
         """The flow on the window of the initial law; refuses a law outside the caller's box."""
@@ -75,7 +78,7 @@ class Window:
         self.hull = np.where(is_atom, self.box, self.inside(reach))
         box = self.wanted(self.flow.grid, 0.0)
         flow = self.flow if box is None else self.flow_on(box)
-        self.hull = hull_of(flow.start, flow.grid, np.zeros_like(self.box))
+        self.hull = hull_of(flow.start, flow.grid)
         return flow
 
     def flow_on(self, box: Array) -> WassersteinFlow:
@@ -100,7 +103,7 @@ class Window:
         booked = (ends_left(state) + outside).tolist()
         escaped = {c: (low, high) for c, (low, high) in zip(state.escaped, booked, strict=True)}
         field = flow.field(rho)
-        self.count += 1
+        self.hull, self.count = hull_of(rho, flow.grid), self.count + 1
         return replace(state, flow=flow, rho=rho, field=field, escaped=escaped, tally=None)
 
     def longest(self, grid: Grid) -> float:
@@ -139,23 +142,25 @@ class Window:
     def follow(self, before: State, after: State) -> Array | None:
         """Go along with a step; or the box on which to make a shorter one.
 
-        That is a wider one where mass has reached a rim, but never wider than it is worth: a step
-        in which mass goes too far, or draws in to a few cells, need only be shorter.
+        That is a wider one where mass has reached a rim, as long as cells stay fine enough; else
+        the present one, as also where mass has drawn in to a few cells.
         """
         if not self.moves:
             return None
         grid = after.flow.grid
         present, left = box_of(grid), ends_left(after) - ends_left(before)
         rims = self.rims(present)
-        hull = hull_of(after.rho, grid, np.where(rims, left, 0.0))
-        reached = rims & (hull == present)
-        collapsed = resolved(hull, grid) < COLLAPSE * resolved(self.hull, grid)
+        hull = hull_of(after.rho, grid, rims * left)
+        reached, self.refused = rims & (hull == present), self.refused + 1
+        patient, resolvable = self.refused <= PATIENCE, resolved(self.hull, grid)
         if reached.any():
             wider = self.fitted(present + OUTWARD * reached * WIDEN * length(present))
-            return np.where(length(wider) > LONGEST * length(self.hull), present, wider)
-        if (self.follows & collapsed).any():
+            return np.where(patient & (length(wider) > LONGEST * resolvable), present, wider)
+        collapsed = self.follows & (resolved(hull, grid) < COLLAPSE * resolvable)
+        if patient and collapsed.any():
             return present
         self.drift, self.hull = (hull - self.hull) / (after.t - before.t), hull
+        self.refused = 0
         return None
 
     def inside(self, box: Array) -> Array:
@@ -222,12 +227,13 @@ def ends_left(state: State) -> Array:
     return np.array(list(state.escaped.values()))
 
 
-def hull_of(rho: Array, grid: Grid, left: Array) -> Array:
+def hull_of(rho: Array, grid: Grid, left: Array | None = None) -> Array:
     """The box of cells beyond which, with what has ``left`` already, lies REST of the mass."""
-    cell, hull = float(np.prod(widths(grid))), np.empty(left.shape)
+    cell, hull = float(np.prod(widths(grid))), np.empty((rho.ndim, 2))
+    below, above = np.zeros((2, rho.ndim)) if left is None else left.T
     for k, axis in enumerate(grid.axes.values()):
         masses = cell * rho.sum(axis=tuple(j for j in range(rho.ndim) if j != k))
-        first = int(np.argmax(left[k, 0] + np.cumsum(masses) > REST))
-        last = axis.cells - int(np.argmax(left[k, 1] + np.cumsum(masses[::-1]) > REST))
+        first = int(np.argmax(below[k] + np.cumsum(masses) > REST))
+        last = axis.cells - int(np.argmax(above[k] + np.cumsum(masses[::-1]) > REST))
         hull[k] = axis.edges[[first, last]]
     return hull

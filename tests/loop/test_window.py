@@ -168,6 +168,24 @@ def test_an_atom_is_as_wide_as_the_cells_it_is_put_into():
     assert_allclose(run.mass + run.escaped, 1.0, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("law", "cells", "method"),
+    [
+        (mf.point((-0.4, 0.5)), 20, mf.semi_lagrangian(9, dt=0.5, window=True)),
+        (mf.uniform_box((0.5, -0.8), (0.6, -0.7)), 13, mf.semi_lagrangian(5, window=True)),
+        (mf.gaussian((0.8, -0.5), 0.004), 20, mf.semi_lagrangian(7, window=True)),
+    ],
+    ids=["point", "box", "gaussian"],
+)
+def test_rough_densities_of_a_few_cells_go_their_way(law, cells, method):
+    """However short a step, its conversions spread them by more cells than lie beside them."""
+    axis = mf.uniform(-4, 4, cells)
+    problem = mf.two_layer(X, Y, initial=law, penalty=mf.ridge(1.0))
+    run = mf.solve(problem, mf.Grid(a=axis, w=axis), method, [0.0, 1.0], escaped_tolerance=1e-9)
+    assert_allclose(run.mass + run.escaped, 1.0, rtol=0, atol=1e-12)
+    assert run.energy[1] < run.energy[0]
+
+
 # Where it stays whole -----------------------------------------------------------------------------
 def test_a_density_that_fills_its_box_has_no_other_window():
     case = rotation(std=0.6, angle=-0.2, half=4.6)
