@@ -56,6 +56,12 @@ def test_noise_and_equilibrium(session: dict) -> None:
     assert float(abs(witness.energy[1] - early.energy)) < 5e-3  # implicit, with dt = 0.1
 
 
+def test_a_window_follows_what_contracts(session: dict) -> None:
+    """The last method of the two has one: its cells are a hundredth as wide as the grid's."""
+    assert session["off"] < 1e-6
+    assert float(session["seen"].a[1] - session["seen"].a[0]) < 0.01 * 8 / 96
+
+
 def test_certificates_bound_what_is_above_the_optimum(session: dict) -> None:
     best, above = session["best"], session["trained"].energy.values - session["best"].value
     assert best.gap <= 1e-10

@@ -99,7 +99,7 @@ def estimated_error(run: xr.Dataset, coarser: xr.Dataset) -> xr.Dataset:
     For errors C h^p the coarser run, on cells twice as wide, is wrong by 2^p times as much, so that
     (run - coarser) / (2^p - 1) is minus the error of ``run``, to leading order. p is the run's
     order in space, or its order in time if that is lower. Averages are compared on the coarser
-    cells.
+    cells; of runs with windows too on those of the grids, which must then resolve the density.
 
     Where a method's order in time is the lower and the coarser run's error is mostly the grid's,
     that p overstates the error, by a factor of several: repeat on the next pair of grids.
