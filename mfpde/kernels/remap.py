@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.kernels.columns import columns, put_columns
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.sharing import shared
 from mfpde.kernels.stencils import extrapolation, remap_parts, switch_rows
@@ -255,45 +256,6 @@ def _line_remap(v, N, feet, parts, ghosts, wall, work, windows, rough, starts, n
 
 
 line_remap = compiled(_line_remap)
-
-
-def _columns(source, start, stride, N, width, lines, r):  # type: ignore[no-untyped-def]
-    """Copy ``width`` neighbouring lines of N numbers each to the rows ``lines``, from r on.
-
-    Lines of the fastest axis lie end to end, others are columns.
-    """
-    if stride == 1:
-        for j in range(width):
-            line, at = lines[j], start + j * N
-            for k in range(N):
-                line[U(r + k)] = source[U(at + k)]
-        return
-    for first in range(0, N, EIGHT):  # rows that a cache holds; what is written is contiguous
-        rows = min(EIGHT, N - first)
-        for j in range(width):
-            line, at = lines[j], start + first * stride + j
-            for k in range(rows):
-                line[U(r + first + k)] = source[U(at + k * stride)]
-
-
-columns = compiled(_columns)
-
-
-def _put_columns(lines, target, start, stride, N, width, r):  # type: ignore[no-untyped-def]
-    """Copy the rows back."""
-    if stride == 1:
-        for j in range(width):
-            line, at = lines[j], start + j * N
-            for k in range(N):
-                target[U(at + k)] = line[U(r + k)]
-        return
-    for k in range(N):
-        at = start + k * stride
-        for j in range(width):
-            target[U(at + j)] = lines[U(j), U(r + k)]
-
-
-put_columns = compiled(_put_columns)
 
 
 def _feet(nodes, weights, a, line, foot):  # type: ignore[no-untyped-def]

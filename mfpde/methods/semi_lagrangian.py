@@ -297,7 +297,7 @@ class SemiLagrangian:
         for (k, share), then in zip(sequence, [*following, None], strict=True):
             stays = then in (k, None)
             density = self.sweeps.move(density, k, share * dt, corrections, stays)
-        return self.sweeps.averages(density)
+        return self.sweeps.everywhere(density, to_points=False)
 
     def judged(self, error: float, dt: float) -> float:
         """The error over what dt allows; above 1 the loop repeats with half the step.

@@ -122,7 +122,8 @@ class Sweeps:
         if rho.ndim == 1:  # the only axis moves again and again
             return Density(np.ascontiguousarray(rho), [False], field, nothing)
         pointwise = [self.flow.quadrature > CENTRES] * rho.ndim
-        return self.pointwise(Density(field.values, pointwise, field, nothing))
+        density = Density(field.values, pointwise, field, nothing)
+        return self.everywhere(density, to_points=True)
 
     def move(
         self, density: Density, k: int, dt: float, iterations: int = 0, stays: bool = False
@@ -231,16 +232,10 @@ class Sweeps:
         limited = density.limited | {"diffusions": density.limited["diffusions"] + count}
         return replace(density, values=values, limited=limited)
 
-    def pointwise(self, density: Density) -> Density:
-        """Point values along all axes."""
+    def everywhere(self, density: Density, to_points: bool) -> Density:
+        """The density as point values, or as averages, along all axes."""
         for k in range(len(self.axes)):
-            density = self.converted(density, k, to_points=True)
-        return density
-
-    def averages(self, density: Density) -> Density:
-        """Averages along all axes."""
-        for k in range(len(self.axes)):
-            density = self.converted(density, k, to_points=False)
+            density = self.converted(density, k, to_points)
         return density
 
     def converted(self, density: Density, k: int, to_points: bool) -> Density:
