@@ -33,6 +33,7 @@ STANDARD = 7  # order
 FEWEST = 10  # cells of an axis, or one more than the order
 CORRECTIONS = 2  # sweeps repeated in a composed step: asymmetry of order dt⁵
 GROW, SHRINK, SAFETY = 2.0, 0.2, 0.9
+POOL = 5.5  # fields that are kept, to be lent again
 FIRST = 0.2  # of 1/stiffness, the first step tried
 TOLERANCE = 1e-4  # by default
 ROUND_OFF = 1e-13  # of an L1 difference
@@ -138,7 +139,7 @@ def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
     """Slopes at centres and faces along every coordinate of the features; feet and copies.
 
     With |a| the feet of the output weight are put together from many parts. Arrays of a step are
-    kept, to be lent again.
+    kept, to be lent again: point values and averages of two states, and those of a sweep.
     """
     first = int(isinstance(problem, Problem) and problem.lifted)
     others, n = shape[first:], len(problem.y)
@@ -146,10 +147,11 @@ def held(problem: Problem | KernelProblem, shape: tuple[int, ...]) -> Held:
     tables = points + sum(
         kept(points, n) + kept(points // N * (N + 1), n) + (3 * d + 1) * points for N in others
     )
-    parts = 15.4 if problem.penalty.needs_output_weight else 7.5
+    lent = POOL * math.prod(shape)
+    parts = 9.9 if problem.penalty.needs_output_weight else 2.0
     block = min(points * n, BLOCK)  # of slopes as they are evaluated: at first, or in every step
     anew = 0 if kept(points, n) else (d + 1) * block
-    return Held(tables, max(parts * math.prod(shape) + anew, d * block))
+    return Held(tables + lent, max(parts * math.prod(shape) + anew, d * block))
 
 
 def kept(points: int, samples: int) -> int:

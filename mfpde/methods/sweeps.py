@@ -23,7 +23,6 @@ from functools import partial
 import numpy as np
 
 from mfpde.errors import InvalidInput
-from mfpde.flows.arrays import Recycled
 from mfpde.flows.interaction import LiftedFeatures, PlainFeatures, steepest_curvature
 from mfpde.flows.quadrature import CENTRES, converted
 from mfpde.flows.table import FeatureTable
@@ -90,7 +89,7 @@ class Sweeps:
         problem = flow.problem
         assert isinstance(problem, Problem)
         self.flow, self.problem, self.order = flow, problem, order
-        self.room = Recycled(flow.grid.shape)
+        self.room = flow.room
         self.names, self.axes = flow.grid.coords, list(flow.grid.axes.values())
         self.widths = [float(axis.widths[0]) for axis in self.axes]  # uniform, all of them
         self.walls = [flow.walls[name] for name in self.names]
