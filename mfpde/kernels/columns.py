@@ -1,4 +1,4 @@
-"""Neighbouring lines of a field, each in a row of its own, and back."""
+"""Neighbouring lines of a field, each in a row of its own, and back; whether they are empty."""
 
 from __future__ import annotations
 
@@ -47,3 +47,18 @@ def _put_columns(lines, target, start, stride, N, width, r):  # type: ignore[no-
 
 
 put_columns = compiled(_put_columns)
+
+
+def _is_empty(v, first, N, stride, lines, empty):  # type: ignore[no-untyped-def]
+    """Whether neighbouring lines, of N cells a stride apart, hold no more than ``empty`` in all."""
+    held = 0.0
+    for k in range(N):
+        at = first + k * stride
+        for j in range(lines):
+            held += abs(v[U(at + j)])
+        if held > empty:
+            return False
+    return held <= empty
+
+
+is_empty = compiled(_is_empty)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.kernels.compiling import compiled
+from mfpde.kernels.limiters import FIRST_ORDER, limited
 from mfpde.kernels.tiles import (
     CLOSED,
     COPIED,
@@ -20,7 +21,6 @@ from mfpde.kernels.tiles import (
     line_blocks,
     scatter,
 )
-from mfpde.kernels.transport import FIRST_ORDER, limited
 
 ALMOST = 1.0 - 4e-15  # of what a cell holds it may give, so that rounding takes no more
 DUST = 1e-290  # densities so near underflow that rounding is no longer relative: such cells keep it

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.kernels.columns import columns, put_columns
+from mfpde.kernels.columns import columns, is_empty, put_columns
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.sharing import shared
 from mfpde.kernels.stencils import extrapolation, remap_parts, switch_rows
@@ -288,6 +288,7 @@ def _remap_lines(  # type: ignore[no-untyped-def]
     abreast,
     enters,
     leaves,
+    empty,
     wall,
     result,
     out,
@@ -330,6 +331,10 @@ def _remap_lines(  # type: ignore[no-untyped-def]
         columns(masses, at, inner, N, width, lines, r)
         for j in range(width):
             old, fresh = lines[j], new[j]
+            if is_empty(old, r, N, 1, 1, empty):
+                fresh[:] = old
+                left[0, line + j], left[1, line + j] = 0.0, 0.0
+                continue
             if enters:
                 converted += pass_in_a_row(old, r, N, to_averages, wall, True, flux, share)
             i = line + j
@@ -361,6 +366,7 @@ def remap_along(
     out: Array,
     enters: bool = False,
     leaves: bool = False,
+    empty: float = 0.0,
 ) -> tuple[int, int]:
     """Remap the lines of ``rho`` (A·outer, N, inner) to ``result``.
 
@@ -370,8 +376,9 @@ def remap_along(
     area over the width of a cell.
 
     What is remapped is averages along the axis. If it ``enters`` as point values, or ``leaves``
-    as such, it is converted on the way (kernels/switch.py). Returns the numbers of limited cells,
-    of the remap and of conversions.
+    as such, it is converted on the way (kernels/switch.py). Lines whose cells hold no more than
+    ``empty`` in all are left as they are. Returns the numbers of limited cells, of the remap and of
+    conversions.
     """
     outer, N, inner = rho.shape
     lines, abreast = nodes.shape[1], min(max(TILE // N, 1), MOST_ABREAST)
@@ -379,7 +386,7 @@ def remap_along(
     row = slabs if inner == 1 else inner
     blocks = outer * inner // row * ((row + abreast - 1) // abreast)
     of_order = remap_parts(order), extrapolation(order), switch_rows(order)
-    arguments = (rho, nodes, weights, *of_order, abreast, enters, leaves, wall, result, out)
+    arguments = (rho, nodes, weights, *of_order, abreast, enters, leaves, empty, wall, result, out)
     return shared(remap_lines, arguments, blocks, rho.size)
 
 

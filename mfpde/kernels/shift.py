@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.kernels.columns import is_empty
 from mfpde.kernels.compiling import compiled
 from mfpde.kernels.remap import ROUNDING, pad
 from mfpde.kernels.sharing import shared
@@ -141,7 +142,7 @@ mirror = compiled(_mirror)
 
 
 def _shift_lines(  # type: ignore[no-untyped-def]
-    rho, shifts, parts, ghosts, switches, enters, leaves, wall, result, out, begin, end
+    rho, shifts, parts, ghosts, switches, enters, leaves, empty, wall, result, out, begin, end
 ):
     """Blocks ``begin`` to ``end`` of ``shift``; what depends on the order, as tuples."""
     _, N, inner = rho.shape
@@ -158,6 +159,12 @@ def _shift_lines(  # type: ignore[no-untyped-def]
         o, first = number // per_slab, number % per_slab * W
         lines = min(W, inner - first)
         start = o * N * inner + first
+        if is_empty(source, start, N, inner, lines, empty):
+            for k in range(N):
+                for j in range(lines):
+                    target[U(start + k * inner + j)] = source[U(start + k * inner + j)]
+            out[:, o, first : first + lines] = 0.0
+            continue
         weigh(shifts[o, first : first + lines], lines, N, parts, whole, of_line)
         old, at, step = source, start, inner
         if enters:
@@ -213,15 +220,16 @@ def shift(
     out: Array,
     enters: bool = False,
     leaves: bool = False,
+    empty: float = 0.0,
 ) -> tuple[int, int]:
     """Remap ``rho`` (outer, N, inner) to ``result``: feet of face f at f + ``shifts`` of its line.
 
     ``shifts`` (outer, inner) are in cells. ``out`` (2, outer, inner) receives what left below and
     above. Walls are open or closed. If ``rho`` ``enters`` as point values, or ``leaves`` as such,
-    it is converted on the way. Returns the numbers of limited cells, of the remap and of
-    conversions.
+    it is converted on the way. Blocks of lines whose cells hold no more than ``empty`` in all are
+    left as they are. Returns the numbers of limited cells, of the remap and of conversions.
     """
     outer, _, inner = rho.shape
     of_order = remap_parts(order), extrapolation(order), switch_rows(order)
-    arguments = (rho, shifts, *of_order, enters, leaves, wall, result, out)
+    arguments = (rho, shifts, *of_order, enters, leaves, empty, wall, result, out)
     return shared(shift_lines, arguments, outer * ((inner + W - 1) // W), rho.size)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from mfpde.arguments import shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.kernels.transport import FIRST_ORDER
+from mfpde.kernels.limiters import FIRST_ORDER
 from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import Beside
 from mfpde.methods.flux import FluxDivergence, explicit_limit

@@ -15,9 +15,10 @@ from mfpde.flows.tally import blank, slabs_of, together
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.axis import Axis
 from mfpde.kernels.emptying import emptying
+from mfpde.kernels.limiters import FIRST_ORDER
 from mfpde.kernels.sharing import shared
 from mfpde.kernels.tiles import WALL
-from mfpde.kernels.transport import FIRST_ORDER, LINE, transport
+from mfpde.kernels.transport import LINE, transport
 from mfpde.methods.step import Step
 from mfpde.problems.problem import Array
 

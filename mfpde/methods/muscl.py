@@ -15,7 +15,7 @@ from dataclasses import replace
 from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.kernels.transport import MC, MINMOD, VAN_LEER
+from mfpde.kernels.limiters import MC, MINMOD, VAN_LEER
 from mfpde.methods.donors import DonorFluxes
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit

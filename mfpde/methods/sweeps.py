@@ -48,6 +48,7 @@ from mfpde.problems.losses import BoundLoss, square
 from mfpde.problems.problem import Array, Problem
 
 ROUNDING = 1e-12  # of a strength read off a gradient
+EMPTY = 1e-16  # mass that all lines together may hold which rest because they hold next to none
 UNSEEN = 1e-18  # mass too little to ask what energy it has
 
 
@@ -287,6 +288,7 @@ class Sweeps:
             out=out.reshape(2, outer, inner),
             enters=start.pointwise[k],
             leaves=not stays,
+            empty=EMPTY * cells / (self.cell * values.size),
         )
         escaped, carried, limited = start.escaped, start.carried, start.limited.copy()
         low, high = (self.cell * out.sum(axis=1)).tolist()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from mfpde.arguments import number, shown
 from mfpde.errors import InvalidInput
 from mfpde.flows.wasserstein import Field, WassersteinFlow
-from mfpde.kernels.transport import FIRST_ORDER
+from mfpde.kernels.limiters import FIRST_ORDER
 from mfpde.methods.donors import DonorFluxes
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of
 from mfpde.methods.flux import FluxDivergence, explicit_limit

@@ -25,9 +25,9 @@ from mfpde.errors import InvalidInput
 from mfpde.flows.quadrature import converted
 from mfpde.flows.wasserstein import Field, WassersteinFlow
 from mfpde.grids.grid import Grid
+from mfpde.kernels.limiters import FIRST_ORDER
 from mfpde.kernels.stencils import slope_weights
 from mfpde.kernels.tiles import PERIODIC, axis_view
-from mfpde.kernels.transport import FIRST_ORDER
 from mfpde.kernels.weno import reconstructed
 from mfpde.methods.donors import Beside, DonorFluxes, booked, empty_faces, flux_of, spend
 from mfpde.methods.exactness import Exact, Staged, checked_exact, given, limit_of

@@ -6,8 +6,8 @@ from kernels.lines import WALLS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mfpde.kernels.faces import ALMOST, DUST, beside, delivered, given, shares, spent
+from mfpde.kernels.limiters import FIRST_ORDER, MC
 from mfpde.kernels.tiles import WALL
-from mfpde.kernels.transport import FIRST_ORDER, MC
 
 SHAPE = outer, N, inner = 2, 6, 3
 WIDTHS = np.array([0.5, 1.0, 0.7, 0.3, 2.0, 1.1])

@@ -94,3 +94,38 @@ def test_nodes_shared_by_the_parts_of_a_field(lines):
         results.append((new, out, counts))
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * rho.max())
+
+
+@pytest.mark.parametrize("wall", [CLOSED, OPEN, PERIODIC])
+@pytest.mark.parametrize("inner", [1, 70])
+def test_lines_that_hold_next_to_nothing_rest(wall, inner):
+    """They are left as they are, all others have the bits they would have; NaN is not nothing."""
+    rng, (outer, N) = np.random.default_rng(5), (3 if inner > 1 else 70, 20)
+    rho = rng.exponential(size=(outer, N, inner))
+    rho.reshape(outer, N, -1)[1] *= 1e-20  # a slab of lines, or one line
+    rho[2, 4, 0] = np.nan
+    feet = np.arange(N + 1.0) + rng.normal(scale=2, size=(outer * inner, 1))
+    shifts = np.full((outer, inner), 1.3)
+
+    def remapped(view, **options):
+        return remap_along(view, feet[None], np.ones((1, 1)), **options)
+
+    def shifted(view, **options):
+        return shift(view, shifts, **options)
+
+    for kernel in (remapped, shifted)[: 1 if wall == PERIODIC or inner == 1 else 2]:
+        results = []
+        for empty in (1e-17, 0.0):
+            new, out = np.empty_like(rho), np.full((2, outer, inner), np.nan)
+            kernel(
+                rho, order=7, wall=wall, result=new, out=out, enters=True, leaves=True, empty=empty
+            )
+            results.append((new, out))
+        (rested, nothing), (moved, left) = results
+        assert_array_equal(rested[1], rho[1])
+        assert_array_equal(nothing[:, 1], 0.0)
+        assert not np.array_equal(moved[1], rho[1])
+        for k in (0, 2):
+            assert_array_equal(rested[k], moved[k])
+            assert_array_equal(nothing[:, k], left[:, k])
+        assert np.isnan(rested[2]).any()

@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose
 from orders.observed import observed_orders
 
 from mfpde.kernels.faces import beside, fluxes
+from mfpde.kernels.limiters import MC
 from mfpde.kernels.stencils import slope_weights
 from mfpde.kernels.tiles import CLOSED, OPEN, PERIODIC
-from mfpde.kernels.transport import MC
 from mfpde.kernels.weno import reconstructed
 
 

@@ -11,7 +11,7 @@ from orders.observed import observed_orders
 from scipy.optimize import brentq
 
 import mfpde as mf
-from mfpde.kernels.transport import MC
+from mfpde.kernels.limiters import MC
 from mfpde.methods.averaged import averaged
 from mfpde.methods.donors import DonorFluxes
 from mfpde.methods.exchange import Exchange

@@ -6,6 +6,7 @@ from scipy.linalg import expm
 
 import mfpde as mf
 from mfpde.errors import InvalidInput
+from mfpde.methods import sweeps
 from mfpde.methods.splitting import merged, strang
 from mfpde.methods.sweeps import Sweeps
 
@@ -331,3 +332,24 @@ def test_two_half_steps_are_made_in_five_moves():
     once = stepper.split(start, 0.2, 2)
     np.testing.assert_allclose(once.values, two.values, rtol=0, atol=2e-7 * two.values.max())
     assert once.pointwise == [False, False]
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_empty_lines_rest_and_nobody_sees_it(monkeypatch, inputs):
+    """A narrow law in a wide box: mass below round-off of the whole stays where it is."""
+    x = np.random.default_rng(0).uniform(-2, 2, (8, inputs)).squeeze()
+    y = np.sin(x.reshape(8, -1)[:, 0])
+    law = mf.gaussian(mean=0.4, std=0.3)
+    problem = mf.two_layer(x, y, initial=law, penalty=mf.ridge(0.1))
+    axis = mf.uniform(-4, 4, 48 if inputs == 1 else 20)
+    grid = mf.Grid(**dict.fromkeys(problem.coords, axis))
+    runs = []
+    for empty in (sweeps.EMPTY, -1.0):
+        monkeypatch.setattr(sweeps, "EMPTY", empty)
+        runs.append(mf.solve(problem, grid, mf.semi_lagrangian(7, dt=0.1), [1.0]))
+    resting, moving = (run.rho.values[-1] for run in runs)
+    assert not np.array_equal(resting, moving)
+    volume = (8 / axis.cells) ** (inputs + 1)
+    assert np.abs(resting - moving).sum() * volume < 20 * 1e-16
+    assert abs(float(runs[0].mass[-1] + runs[0].escaped[-1]) - 1) < 1e-14
+    assert np.abs(runs[0].prediction - runs[1].prediction).max() < 1e-14
