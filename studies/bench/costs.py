@@ -88,7 +88,7 @@ def loop_of(name: str, cells: int, samples: int = 64, inputs: int = 1) -> tuple[
     asked, method = problem(samples, inputs, work.entropy), work.method()
     axis = mf.uniform(-4, 4, cells)
     grid = mf.Grid(**dict.fromkeys(asked.coords, axis))
-    loop = Loop(mf.WassersteinFlow(asked, grid, method.quadrature), method, ours.ESCAPES)
+    loop = Loop(mf.WassersteinFlow(asked, grid, method.quadrature), method, 1.0)  # all may leave
     end = 1e3 if method.stride is None else DT * (MOST + 2)
     loop.advance(end)
     return loop, end

@@ -30,6 +30,7 @@ CHOOSES_STEPS: dict[str, MethodAt] = {
 TAKES_STEPS: dict[str, MethodAt] = {
     "semi_lagrangian(9, dt)": fixed(9),
     "semi_lagrangian(9, dt, composed)": fixed(9, composed=True),
+    "semi_lagrangian(15, dt, composed)": fixed(15, composed=True),
 }
 ENTROPIC: dict[str, MethodAt] = {
     "scharfetter_gummel(dt)": lambda _, n, __: mf.scharfetter_gummel(dt=H_SQUARED / n**2),

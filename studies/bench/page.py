@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.bench import figures
+from studies.bench.attempts import ACCOUNTS, Account, account_of
 from studies.bench.goals import Results, duration, fastest, got, points_of, rate, rows
 from studies.bench.ladders import TARGETS, Reach, observed_order, reach
 from studies.bench.plan import (
@@ -92,7 +93,24 @@ def goals(results: Results) -> str:
     """Reached or not."""
     words = {True: "yes", False: "**no**", None: "not measured"}
     lines = [[r.figure, r.goal, r.measured, words[r.reached]] for r in rows(results)]
-    return "## Goals\n\n" + table(("figure", "goal", "measured", "reached"), lines)
+    parts = ["## Goals", table(("figure", "goal", "measured", "reached"), lines)]
+    missed = [r.figure for r in rows(results) if r.reached is False]
+    accounts = [a for a in ACCOUNTS if any(account_of(figure) is a for figure in missed)]
+    told = [account(a, [f for f in missed if account_of(f) is a]) for a in accounts]
+    head = ["### Missed: why, and what was tried", BEFORE] if told else []
+    return "\n\n".join(parts + head + told)
+
+
+BEFORE = """Nanoseconds and milliseconds in this part are of the time when it was tried, before and after
+one behind the other; where the time of a step goes is measured below."""
+
+
+def account(of: Account, figures: list[str]) -> str:
+    """Why some goals are missed, in a paragraph and a list."""
+    tried = [f"- kept: {each}." for each in of.kept] + [
+        f"- dropped: {each}." for each in of.dropped
+    ]
+    return f"**{'; '.join(figures)}.** {of.why}\n\n" + "\n".join(tried)
 
 
 def precision(results: Results, case: str) -> str:

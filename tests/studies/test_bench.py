@@ -10,7 +10,8 @@ from exact.cases import ENTROPIC
 from orders.observed import observed_orders
 
 import particle_ref as pr
-from studies.bench.__main__ import measure
+from studies.bench.__main__ import RESULTS, measure
+from studies.bench.attempts import ACCOUNTS, account_of
 from studies.bench.cases import case
 from studies.bench.goals import duration, fastest, points_of, rows
 from studies.bench.ladders import Point, frontier, measured, reach
@@ -179,3 +180,15 @@ def test_the_plan_names_what_exists(tmp_path):
             module, function = job.work.split(".")
             wanted = signature(getattr(import_module(f"studies.bench.{module}"), function))
             wanted.bind(**json.loads(json.dumps(job.arguments)))
+
+
+def test_every_goal_that_is_missed_has_its_account():
+    """In the numbers that the page is drawn from; two attempts at least, no account too many."""
+    stored = rows(json.loads(RESULTS.read_text(encoding="utf-8")))
+    for row in stored:
+        if row.reached is False:
+            told = account_of(row.figure)
+            assert told is not None, row.figure
+            assert len(told.kept + told.dropped) >= 2, row.figure
+    for each in ACCOUNTS:
+        assert any(account_of(row.figure) is each for row in stored), each.figures
