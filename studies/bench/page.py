@@ -95,21 +95,20 @@ def goals(results: Results) -> str:
     lines = [[r.figure, r.goal, r.measured, words[r.reached]] for r in rows(results)]
     parts = ["## Goals", table(("figure", "goal", "measured", "reached"), lines)]
     missed = [r.figure for r in rows(results) if r.reached is False]
-    accounts = [a for a in ACCOUNTS if any(account_of(figure) is a for figure in missed)]
+    accounts = [a for a in ACCOUNTS if a in map(account_of, missed)]
     told = [account(a, [f for f in missed if account_of(f) is a]) for a in accounts]
     head = ["### Missed: why, and what was tried", BEFORE] if told else []
     return "\n\n".join(parts + head + told)
 
 
-BEFORE = """Nanoseconds and milliseconds in this part are of the time when it was tried, before and after
-one behind the other; where the time of a step goes is measured below."""
+BEFORE = """Nanoseconds and milliseconds in this part are of the time when it was tried, before and
+after one behind the other; where the time of a step goes is measured below."""
 
 
 def account(of: Account, figures: list[str]) -> str:
     """Why some goals are missed, in a paragraph and a list."""
-    tried = [f"- kept: {each}." for each in of.kept] + [
-        f"- dropped: {each}." for each in of.dropped
-    ]
+    tried = [f"- kept: {each}." for each in of.kept]
+    tried += [f"- dropped: {each}." for each in of.dropped]
     return f"**{'; '.join(figures)}.** {of.why}\n\n" + "\n".join(tried)
 
 
