@@ -63,7 +63,8 @@ def compare(
     floor
         Adds to every distance of a cloud a ``floor_<name>``: the mean over so many iid clouds of
         that size, drawn from the left measure, of their distance to it. A gap at its floor is
-        sampling and tells nothing else; 16 draws know it to about 10 %.
+        sampling, or the width of the cells that the density is known on, and tells nothing else;
+        16 draws know it to about 10 %.
 
     Returns
     -------

@@ -127,7 +127,8 @@ class Recorder:
         for name in self.dims_of_densities().keys() & data.keys():
             dims, rho, told = data[name]
             data[name] = dims, rho.astype(DENSITIES[self.keep]), told
-        data["escaped_through"][-1]["walls"] = ", ".join(self.walls())
+        for name in {"escaped_through", "window"} & data.keys():
+            data[name][-1]["walls"] = ", ".join(self.walls())
         data |= {
             "x": (("sample", "input")[: problem.x.ndim], problem.x, meaning("x")),
             "y": (("sample",), problem.y, meaning("y")),

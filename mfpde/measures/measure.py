@@ -75,7 +75,8 @@ def in_window(snapshot: xr.Dataset) -> xr.Dataset:
 
     Of a run with a moving window, ``mf.semi_lagrangian(window=True)``, ``rho``, its coordinates and
     their ``<coord>_edges`` become those of the window; any other is left as it is. Whatever takes a
-    snapshot takes this one too, and what is measured of a run is measured in its window anyway.
+    snapshot takes this one too, and what is measured of a run is measured in its window anyway:
+    what asks for a dimension ``time`` (``mf.true_error``, ``mf.compare``) takes the run itself.
 
     Raises
     ------

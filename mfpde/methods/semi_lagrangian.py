@@ -70,6 +70,9 @@ def semi_lagrangian(
             own, shrinks with it and grows: what contracts stays resolved, and what travels through
             a wide box. The run's ``rho`` is on the grid still; ``mf.in_window`` shows it as it is.
             Steps are no longer than the mass takes to move, or contract, by a quarter of its width.
+            Windows have the directions of the axes: mass that contracts to a needle aslant of them
+            is not resolved once it is thinner than a cell, and nothing counts that; its prediction
+            stays right.
 
     With entropy λ > 0 every axis gathers the noise of its Ornstein-Uhlenbeck process exactly: the
     step is bound by the error of splitting alone, not by the square of the cells' width, and for

@@ -56,10 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", choices=("run", "page", "work"), default="run")
     parser.add_argument("work", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser.add_argument("--quick", action="store_true", help="small sizes, a minute or two")
+    parser.add_argument("--only", default="", help="jobs whose names hold this text")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the numbers")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the page")
     asked = parser.parse_args()
     if asked.what == "work":
         work, arguments = asked.work
@@ -67,8 +67,10 @@ def main() -> None:
         return
     if asked.what == "run":
         with tempfile.TemporaryDirectory() as scratch:
-            plan = jobs(scratch, asked.quick)
-            measure([job for job in plan if asked.only in job.name], asked.results)
+            plan = [job for job in jobs(scratch, asked.quick) if asked.only in job.name]
+            if not plan:
+                parser.error(f"no job's name holds {asked.only!r}")
+            measure(plan, asked.results)
     from studies.bench.page import draw  # after the children: matplotlib is heavy
 
     draw(json.loads(asked.results.read_text(encoding="utf-8")), asked.docs)

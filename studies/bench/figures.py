@@ -54,22 +54,29 @@ def costs(results: Results) -> Figure:
     (samples, cells), (dimension, swarm) = figure.subplots(2, 2)
     growing(samples, results, "samples", (64, 640), "samples, 256²")
     growing(cells, results, "cells", (32, 64, 128, 256, 512, 1024), "cells an axis, 2-D")
-    growing(dimension, results, "dimension", tuple(SPACES), "coordinates")
+    growing(dimension, results, "dimension", tuple(SPACES), "coordinates", clock="clock")
     samples.set_ylabel("ns a cell and step")
-    dimension.set_ylabel("ns a cell and step")
+    dimension.set_ylabel("ns a cell and step by the clock, two cores")
     swarming(swarm, results)
     lines, names = samples.get_legend_handles_labels()
     figure.legend(lines, names, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
-def growing(axes: Axes, results: Results, kind: str, sizes: tuple[int, ...], label: str) -> None:
+def growing(
+    axes: Axes,
+    results: Results,
+    kind: str,
+    sizes: tuple[int, ...],
+    label: str,
+    clock: str = "processor",
+) -> None:
     """Nanoseconds a cell of some methods."""
     measured = [s for s in sizes if any(got(results, kind, name, s) for name in EXPLICIT)]
     for name in EXPLICIT:
         found = [(s, step) for s in measured if (step := got(results, kind, name, s))]
         if found:
-            costs = [1e9 * step["processor"] / step["cells"] for _, step in found]
+            costs = [1e9 * step[clock] / step["cells"] for _, step in found]
             axes.plot([s for s, _ in found], costs, label=name, **look(name))
     if measured:
         logarithmic(axes)

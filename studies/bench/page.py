@@ -33,6 +33,7 @@ QUOTED = {  # of PyClaw 5.14, measured elsewhere before: seconds to the targets
     "B": (None, None, 0.67, None),
 }
 POWER = {2: "²", 3: "³", 4: "⁴"}
+FALLS = 0.5  # an order below which errors do not fall with the cells
 LEVEL = {128: "L2", 512: "L3", 2048: "DRAM"}  # where a field of so many cells an axis lies
 
 
@@ -86,7 +87,8 @@ Machine: {machine.get("processor", "unknown")}, {machine.get("cores", "?")} core
 Seconds are the processor's, of one thread, in double precision, compiled code warm, set-up and
 compilation apart: from the initial density to the last, guards of every step included for ours.
 Each package runs in its own process. Peers know that V = a g(w), so that none pays for the samples
-in every cell; NumPy and JAX run the same lines. Compare ratios: seconds differ between machines."""
+in every cell; NumPy and JAX run the same lines. Compare ratios: seconds differ between machines.
+Where two cores are named, or the clock, seconds are the clock's."""
 
 
 def goals(results: Results) -> str:
@@ -128,7 +130,8 @@ def precision(results: Results, case: str) -> str:
         cells = [told(reach(points, t), best[t]) for t in TARGETS]
         whole = reach(points, 1e-3)
         call = duration(whole.whole) if whole and whole.whole else ""
-        lines.append([label, "" if order is None else f"{order:.1f}", *cells, call])
+        known = order is not None and order > FALLS
+        lines.append([label, f"{order:.1f}" if known else "", *cells, call])
     for seconds in [QUOTED[case]] if case in QUOTED else []:
         quoted = [told(None if s is None else Reach(s, ""), None) for s in seconds]
         lines.append(["PyClaw 5.14 (quoted: another run)", "2.1", *quoted, ""])
@@ -140,7 +143,8 @@ def precision(results: Results, case: str) -> str:
 {table(head, lines)}
 
 In brackets: times the best of ours. ≤: the coarsest grid meets it already. *: extrapolated with the
-order observed on the two finest grids; where errors do not fall there is nothing to extrapolate."""
+order observed on the two finest grids; where errors no longer fall, as with a tolerance for the
+steps, there is no order and nothing to extrapolate."""
 
 
 def told(found: Reach | None, best: Reach | None) -> str:
