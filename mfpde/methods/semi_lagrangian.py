@@ -232,8 +232,8 @@ class Pace:
     at: float = np.inf
 
     def follow(self, dt: float) -> None:
-        """Set the next step; a step that was cut short does not lower it."""
-        cut = self.first < 0.99 * self.dt
+        """Set the next step; one that was cut short lowers it only where it was still too long."""
+        cut = self.first < 0.99 * self.dt and np.isinf(self.refused)
         self.dt = max(dt, self.dt) if cut else dt
 
     def remap_error(self, dt: float) -> float:
@@ -313,6 +313,7 @@ class SemiLagrangian:
         pace, tolerated = self.memory, self.tolerance * dt
         allowed = max(tolerated, MARGIN * pace.remap_error(dt), ROUND_OFF)
         if STUBBORN * pace.refused < error < SATURATED:
+            pace.refused = np.inf
             pace.follow(2.0 * dt)
             pace.floor, pace.at = error, dt
             self.limited["tolerance"] += 1
