@@ -103,3 +103,7 @@ class MassEscaped(NumericalStop):
 
 class UnconfinedMass(UserWarning):
     """Mass gathers at a closed wall of a line: the wall, not the flow, holds it there."""
+
+
+class UnresolvedMass(UserWarning):
+    """A moving window's cells are too few for the density: remaps smear it, predictions stay."""

@@ -19,6 +19,7 @@ from mfpde.errors import (
     NonFinite,
     NumericalStop,
     UnconfinedMass,
+    UnresolvedMass,
 )
 from mfpde.flows.tally import Tally
 from mfpde.flows.wasserstein import Field, WassersteinFlow
@@ -29,6 +30,8 @@ from mfpde.problems.problem import Array
 MASS_SLACK = 1e-10  # round-off of 10⁶ steps; a wrong flux shows at once
 ENERGY_SLACK = 1e-12  # of the energy's scale
 WALL_MASS = 1e-6  # mass in the outermost cells at a closed wall of a line
+RESOLVED = 2.0  # cells in a standard deviation; on fewer, remaps smear what they move
+LEFT_OUT = 1e-9  # mass that all windows of a run may leave out: 1e-12 at an end of each at most
 WIDEN = 0.3  # of the axis' length, on the side that leaks
 
 
@@ -201,6 +204,31 @@ def warn_of_walls(mass: float, state: State) -> None:
         UnconfinedMass(
             f"{mass:.1e} of the mass lies in the outermost cells at a closed wall of a line, "
             f"t = {state.t:.6g}: the wall holds it there, not the flow; use a wider box"
+        ),
+        stacklevel=7,  # the line that called solve
+    )
+
+
+def cells_across(state: State) -> float:
+    """The fewest cells in a standard deviation of the mass along any axis; inf along circles."""
+    fewest, grid = np.inf, state.flow.grid
+    masses = state.rho * state.flow.volumes
+    for k, axis in enumerate(grid.axes.values()):
+        marginal = masses.sum(axis=tuple(j for j in range(masses.ndim) if j != k))
+        if not axis.is_periodic and marginal.any():
+            mean = np.average(axis.centres, weights=marginal)
+            variance = np.average((axis.centres - mean) ** 2, weights=marginal)
+            fewest = min(fewest, float(np.sqrt(variance) / axis.widths.min()))
+    return fewest
+
+
+def warn_of_cells(count: float, state: State) -> None:
+    """Say once that a window's cells no longer resolve what they follow."""
+    warnings.warn(
+        UnresolvedMass(
+            f"{count:.2g} cells lie in a standard deviation of the mass, t = {state.t:.6g}: its "
+            "window does not resolve it, and the density is smeared; use more cells or a higher "
+            "order"
         ),
         stacklevel=7,  # the line that called solve
     )

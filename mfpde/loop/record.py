@@ -187,7 +187,8 @@ class Recorder:
         dims = self.dims_of_densities()
         shown: dict[str, Any] = {name: (dims[name], rho) for name, rho in densities.items()}
         shown |= {"prediction": ("sample", prediction)}
-        shown |= {"window": ("wall", scalars["window"])} if self.method.window else {}
+        if self.method.window:
+            shown["window"] = ("wall", scalars["window"], {"walls": ", ".join(self.walls())})
         numbers = {k: v for k, v in scalars.items() if np.ndim(v) == 0}
         data = shown | numbers | self.edges()
         return xr.Dataset(data, coords=self.coordinates(), attrs=self.provenance())

@@ -11,13 +11,17 @@ import numpy as np
 from mfpde.errors import InvalidInput, NumericalStop, StepRefused
 from mfpde.flows.wasserstein import WassersteinFlow
 from mfpde.loop.guards import (
+    LEFT_OUT,
+    RESOLVED,
     WALL_MASS,
     State,
     broken_promise,
+    cells_across,
     mass_escaped,
     mass_mismatch,
     unsound,
     wall_mass,
+    warn_of_cells,
     warn_of_walls,
 )
 from mfpde.loop.window import Window, box_of
@@ -41,7 +45,7 @@ class Loop:
         field = self.bound.field(start)
         self.state = State(0.0, 0, self.bound, start, field, nothing, 0.0)
         self.scale = max(abs(field.energy), abs(field.risk), resting_risk(flow.problem))
-        self.rejected, self.wall_mass = 0, 0.0
+        self.rejected, self.wall_mass, self.cells_across = 0, 0.0, math.inf
         trouble = unsound(self.state, method, 0.0)
         if trouble is not None:
             raise InvalidInput(trouble.what, "the initial law or the features are not finite there")
@@ -71,11 +75,13 @@ class Loop:
                     break
             self.rejected += 1
         final = trouble or mass_mismatch(after)
-        final = final or mass_escaped(after, self.flow.grid, self.tolerance)
+        tolerance = self.tolerance + (LEFT_OUT if self.window.moves else 0.0)
+        final = final or mass_escaped(after, self.flow.grid, tolerance)
         if final is not None:
             raise final
         self.state = after
         self.watch_walls()
+        self.watch_cells()
 
     def holds(self, after: State) -> bool:
         """Whether the window holds the mass after a step; else it is widened where it leaks."""
@@ -139,14 +145,31 @@ class Loop:
             warn_of_walls(mass, self.state)
         self.wall_mass = max(self.wall_mass, mass)
 
+    def watch_cells(self) -> None:
+        """Record, and say once, that a window does not resolve what it follows."""
+        if self.window.moves:
+            count = cells_across(self.state)
+            if count < RESOLVED <= self.cells_across:
+                warn_of_cells(count, self.state)
+            self.cells_across = min(self.cells_across, count)
+
     def counts(self) -> dict[str, Any]:
         """What a run says of its steps, in the end."""
-        return {
-            "steps": self.state.step,
-            "steps_repeated": self.rejected,
-            "largest_wall_mass": self.wall_mass,
-            **({"windows": self.window.count} if self.method.window else {}),
-        } | {f"limited_{name}": int(n) for name, n in self.limited.items()}
+        return (
+            {
+                "steps": self.state.step,
+                "steps_repeated": self.rejected,
+                "largest_wall_mass": self.wall_mass,
+            }
+            | self.counts_of_windows()
+            | {f"limited_{name}": int(n) for name, n in self.limited.items()}
+        )
+
+    def counts_of_windows(self) -> dict[str, Any]:
+        """How many there were, and the fewest of their cells in a standard deviation."""
+        if not self.method.window:
+            return {}
+        return {"windows": self.window.count, "fewest_cells_across": self.cells_across}
 
     @property
     def limited(self) -> dict[str, int]:
@@ -169,6 +192,7 @@ class Loop:
             "memory": None if memory is None else asdict(memory),
             "window": self.window.saved(self.state),
             "windows": self.window.count,
+            "cells_across": self.cells_across,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -187,7 +211,7 @@ class Loop:
             saved["dissipated"],
         )
         self.rejected, self.wall_mass = saved["rejected"], saved["wall_mass"]
-        self.window.count = saved["windows"]
+        self.window.count, self.cells_across = saved["windows"], saved["cells_across"]
         self.limited.update(saved["limited"])
         for name, value in (saved["memory"] or {}).items():
             setattr(self.stepper.memory, name, value)  # type: ignore[attr-defined]

@@ -88,8 +88,11 @@ def in_window(snapshot: xr.Dataset) -> xr.Dataset:
     if "rho_in_window" not in moment:
         return moment
     names, rho = coordinates(moment), moment["rho_in_window"]
+    rho = rho.transpose(*(f"{name}_in_window" for name in names))
+    ends_of = _ends_of_windows(moment)
     moved = moment.drop_dims([*names, *rho.dims]).assign(rho=(names, rho.values, rho.attrs))
-    for name, ends in zip(names, moment["window"].values.reshape(-1, 2), strict=True):
+    for name in names:
+        ends = ends_of[name]
         low, high = ends.tolist()
         edges, told = moment[f"{name}_edges"], moment[name].attrs | {"low": low, "high": high}
         if not np.array_equal(edges.values[[0, -1]], ends):
@@ -97,6 +100,14 @@ def in_window(snapshot: xr.Dataset) -> xr.Dataset:
         centres = 0.5 * (edges.values[1:] + edges.values[:-1])
         moved = moved.assign_coords({name: (name, centres, told)}).assign({edges.name: edges})
     return moved
+
+
+def _ends_of_windows(moment: xr.Dataset) -> dict[str, Array]:
+    """Both ends by coordinate, in whatever order the run's dimensions are."""
+    walls = moment["window"].attrs["walls"].split(", ")
+    by_wall = dict(zip(walls, moment["window"].values, strict=True))
+    names = [wall.removesuffix(" low") for wall in walls if wall.endswith(" low")]
+    return {name: np.array([by_wall[f"{name} low"], by_wall[f"{name} high"]]) for name in names}
 
 
 def drawn(snapshot: xr.Dataset, size: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,5 +1,6 @@
 """A window that follows the mass: what it resolves, what it costs nothing, and how it fails."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -21,15 +22,20 @@ from loop.planted import X, Y
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mfpde as mf
+import particle_ref as pr
 from mfpde.errors import (
     InvalidInput,
     MassEscaped,
     MassMismatch,
     Stopped,
     UnconfinedMass,
+    UnresolvedMass,
 )
 from mfpde.loop import window
 from mfpde.loop.window import Window
+
+# a few cells are enough for what most tests ask, and not for the density
+pytestmark = pytest.mark.filterwarnings("ignore::mfpde.errors.UnresolvedMass")
 
 FOLLOWED = mf.semi_lagrangian(window=True)
 FIXED = mf.semi_lagrangian()
@@ -378,3 +384,64 @@ def test_a_window_that_does_not_follow_is_stopped(monkeypatch):
     monkeypatch.setattr(Window, "follow", lambda *states: None)
     with pytest.raises(MassEscaped):
         way.run(FOLLOWED, 40)
+
+
+@pytest.mark.parametrize("cells", [64, 128])
+def test_what_a_window_does_not_resolve_is_said(cells):
+    """A law of sd 1e-4 is smeared on few cells, with a warning; on more it is followed."""
+    x = np.linspace(-1.5, 1.5, 6)
+    law = mf.gaussian([0.5, -0.3], 1e-4)
+    problem = mf.two_layer(x, np.sin(2 * x), penalty=mf.ridge(0.5), initial=law)
+    axis, t = mf.uniform(-4, 4, cells), 0.5
+    truth = pr.run(problem, pr.Cloud(*law.nodes(6)), pr.GradientFlow(rtol=1e-9), times=[t])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UnresolvedMass)
+        run = mf.solve(problem, mf.Grid(a=axis, w=axis), mf.semi_lagrangian(window=True), [t])
+    spread = [deviation(*mf.as_measure(each.isel(time=-1))) for each in (run, truth)]
+    fewest = run.attrs["fewest_cells_across"]
+    if cells == 64:
+        assert (spread[0] / spread[1]).max() > 1.2
+        assert fewest < 2
+        assert [w.category for w in said] == [UnresolvedMass]
+    else:
+        assert_allclose(spread[0], spread[1], rtol=5e-3)
+        assert fewest > 2
+        assert not said
+
+
+def deviation(points, weights):
+    """Standard deviations of a measure along the coordinates."""
+    mean = weights @ points
+    return np.sqrt(weights @ (points - mean) ** 2)
+
+
+def test_a_window_is_read_in_whatever_order_its_axes_are():
+    problem = mf.two_layer(
+        [-1.0, 0.5],
+        [0.5, -0.3],
+        initial=mf.gaussian([0.6, -0.4], [0.2, 0.1]),
+        penalty=mf.ridge(1.0),
+    )
+    grid = mf.Grid(a=mf.uniform(-3, 3, 40), w=mf.uniform(-3, 3, 36))
+    run = mf.solve(problem, grid, mf.semi_lagrangian(dt=0.1, window=True), [0.3]).isel(time=-1)
+    turned = run.transpose("w", "a", ...)
+    points, weights = mf.as_measure(run)
+    (other, same) = mf.as_measure(turned)
+    assert_allclose(same @ other, (weights @ points)[::-1], rtol=0, atol=1e-10)
+    assert tuple(mf.in_window(turned).rho.dims) == ("w", "a")
+
+
+def test_closed_walls_and_no_tolerance_for_escapes():
+    """What windows leave out is no escape through walls that are closed."""
+    problem = mf.two_layer(
+        [-1.0, 0.5, 1.0], [0.5, -0.3, 0.2], penalty=mf.ridge(0.5), initial=mf.gaussian(0.0, 0.3)
+    )
+    axis = mf.uniform(-4, 4, 64, "closed")
+    run = mf.solve(
+        problem,
+        mf.Grid(a=axis, w=axis),
+        mf.semi_lagrangian(window=True),
+        [1.0],
+        escaped_tolerance=0.0,
+    )
+    assert 0 < float(run.escaped[-1]) < 1e-10
