@@ -79,7 +79,7 @@ def compare(
     - ``sliced_w2``, ``w2``, ``flat``: see ``mfpde.measures.transport``
     - ``energy_distance``: see ``mfpde.measures.energy``
     - ``l1``: ∫|ρ − ρ'| of the cells' averages, from 0 to 2, where both are densities; on unlike
-      grids it holds what one cannot resolve of the other
+      grids, those of windows among them, it holds what one cannot resolve of the other
 
     Distances are between the measures divided by their masses: mass that escaped is left out; but
     ``flat`` and ``l1`` count it.
