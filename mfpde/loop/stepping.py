@@ -192,7 +192,7 @@ class Loop:
             "memory": None if memory is None else asdict(memory),
             "window": self.window.saved(self.state),
             "windows": self.window.count,
-            "cells_across": self.cells_across,
+            "cells_across": None if math.isinf(self.cells_across) else self.cells_across,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -211,7 +211,8 @@ class Loop:
             saved["dissipated"],
         )
         self.rejected, self.wall_mass = saved["rejected"], saved["wall_mass"]
-        self.window.count, self.cells_across = saved["windows"], saved["cells_across"]
+        self.window.count, across = saved["windows"], saved["cells_across"]
+        self.cells_across = math.inf if across is None else across
         self.limited.update(saved["limited"])
         for name, value in (saved["memory"] or {}).items():
             setattr(self.stepper.memory, name, value)  # type: ignore[attr-defined]

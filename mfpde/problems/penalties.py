@@ -132,7 +132,7 @@ def _strengths(mu: Strengths, dimension: int) -> Array:
             "a sequence of strengths holds one for each coordinate, in the problem's order",
             f"give {dimension} numbers, or one for all",
         )
-    return np.full(dimension, mu, dtype=float)
+    return np.broadcast_to(np.asarray(mu, dtype=float), dimension)
 
 
 def _plain(mu: Array) -> Strengths:

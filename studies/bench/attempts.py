@@ -49,7 +49,7 @@ ACCOUNTS = (
         "A step must read ρ and write ρ', and a write that is no streaming store reads its line "
         "first: 24 bytes for the 16 that a copy moves, so two thirds of the ceiling is the most "
         "that can be had. Fluxes and counts of a row then take longer than memory does: 1.7 ns a "
-        "cell with everything in the cache, where the ceiling is 0.6 to 0.8.",
+        "cell with everything in the cache, where the ceiling is 0.5 to 0.8.",
         (
             "potential and fluxes in one pass, V never stored, moments counted in the same pass",
             "moments of four layers in one loop: 0.45 to 0.25 ns a cell",

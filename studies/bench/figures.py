@@ -14,7 +14,7 @@ from studies.bench.plan import EXPLICIT, OURS, PARTICLES, PEERS, SPACES
 
 # Ours: dark and full; peers: lighter and dashed; every one with its own mark.
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-DARK = ("#08306b", "#7a0177", "#00441b", "#000000", "#7f2704", "#08519c", "#5a5a00")
+DARK = ("#08306b", "#7a0177", "#00441b", "#000000", "#7f2704", "#2171b5", "#5a5a00", "#b30000")
 LIGHT = ("#e08214", "#d6604d", "#35978f", "#8c6bb1", "#878787", "#bf812d")
 
 
@@ -56,7 +56,7 @@ def costs(results: Results) -> Figure:
     growing(cells, results, "cells", (32, 64, 128, 256, 512, 1024), "cells an axis, 2-D")
     growing(dimension, results, "dimension", tuple(SPACES), "coordinates", clock="clock")
     samples.set_ylabel("ns a cell and step")
-    dimension.set_ylabel("ns a cell and step by the clock, two cores")
+    dimension.set_ylabel("ns a cell and step, two cores")
     swarming(swarm, results)
     lines, names = samples.get_legend_handles_labels()
     figure.legend(lines, names, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
