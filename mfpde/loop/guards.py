@@ -209,19 +209,6 @@ def warn_of_walls(mass: float, state: State) -> None:
     )
 
 
-def cells_across(state: State) -> float:
-    """The fewest cells in a standard deviation of the mass along any axis; inf along circles."""
-    fewest, grid = np.inf, state.flow.grid
-    masses = state.rho * state.flow.volumes
-    for k, axis in enumerate(grid.axes.values()):
-        marginal = masses.sum(axis=tuple(j for j in range(masses.ndim) if j != k))
-        if not axis.is_periodic and marginal.any():
-            mean = np.average(axis.centres, weights=marginal)
-            variance = np.average((axis.centres - mean) ** 2, weights=marginal)
-            fewest = min(fewest, float(np.sqrt(variance) / axis.widths.min()))
-    return fewest
-
-
 def warn_of_cells(count: float, state: State) -> None:
     """Say once that a window's cells no longer resolve what they follow."""
     warnings.warn(

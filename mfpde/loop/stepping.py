@@ -16,7 +16,6 @@ from mfpde.loop.guards import (
     WALL_MASS,
     State,
     broken_promise,
-    cells_across,
     mass_escaped,
     mass_mismatch,
     unsound,
@@ -147,11 +146,10 @@ class Loop:
 
     def watch_cells(self) -> None:
         """Record, and say once, that a window does not resolve what it follows."""
-        if self.window.moves:
-            count = cells_across(self.state)
-            if count < RESOLVED <= self.cells_across:
-                warn_of_cells(count, self.state)
-            self.cells_across = min(self.cells_across, count)
+        count = self.window.across
+        if count < RESOLVED <= self.cells_across:
+            warn_of_cells(count, self.state)
+        self.cells_across = min(self.cells_across, count)
 
     def counts(self) -> dict[str, Any]:
         """What a run says of its steps, in the end."""

@@ -55,6 +55,7 @@ class Window:
         drift: velocities of the ends of the hull in the last step.
         count: how many windows there were.
         refused: how often the step in hand was.
+        across: the fewest cells in a standard deviation of the mass, as last seen.
     """
 
     def __init__(self, flow: WassersteinFlow, method: Method) -> None:
@@ -65,7 +66,7 @@ class Window:
         self.margin = np.maximum(MARGIN, ROOM / np.maximum(cells - 2 * ROOM, 1))
         self.least = FINEST * cells * np.abs(self.box).max(axis=1, keepdims=True)
         self.hull, self.drift = self.box, np.zeros_like(self.box)
-        self.count, self.refused = 1, 0
+        self.count, self.refused, self.across = 1, 0, np.inf
 
     def first(self) -> WassersteinFlow:
         """The flow on the window of the initial law; refuses a law outside the caller's box."""
@@ -78,7 +79,7 @@ class Window:
         self.hull = np.where(is_atom, self.box, self.inside(reach))
         box = self.wanted(self.flow.grid, 0.0)
         flow = self.flow if box is None else self.flow_on(box)
-        self.hull = hull_of(flow.start, flow.grid)
+        self.hull = hull_of(marginals(flow.start, flow.grid), flow.grid)
         return flow
 
     def flow_on(self, box: Array) -> WassersteinFlow:
@@ -103,7 +104,7 @@ class Window:
         booked = (ends_left(state) + outside).tolist()
         escaped = {c: (low, high) for c, (low, high) in zip(state.escaped, booked, strict=True)}
         field = flow.field(rho)
-        self.hull, self.count = hull_of(rho, flow.grid), self.count + 1
+        self.hull, self.count = hull_of(marginals(rho, flow.grid), flow.grid), self.count + 1
         return replace(state, flow=flow, rho=rho, field=field, escaped=escaped, tally=None)
 
     def longest(self, grid: Grid) -> float:
@@ -150,7 +151,8 @@ class Window:
         grid = after.flow.grid
         present, left = box_of(grid), ends_left(after) - ends_left(before)
         rims = self.rims(present)
-        hull = hull_of(after.rho, grid, rims * left)
+        masses = marginals(after.rho, grid)
+        hull = hull_of(masses, grid, rims * left)
         reached, self.refused = rims & (hull == present), self.refused + 1
         patient, resolvable = self.refused <= PATIENCE, resolved(self.hull, grid)
         if reached.any():
@@ -160,6 +162,9 @@ class Window:
         if patient and collapsed.any():
             return present
         self.drift, self.hull = (hull - self.hull) / (after.t - before.t), hull
+        self.across = min(
+            deviation(m) for m, moves in zip(masses, self.follows, strict=True) if moves
+        )
         self.refused = 0
         return None
 
@@ -227,13 +232,27 @@ def ends_left(state: State) -> Array:
     return np.array(list(state.escaped.values()))
 
 
-def hull_of(rho: Array, grid: Grid, left: Array | None = None) -> Array:
+def marginals(rho: Array, grid: Grid) -> list[Array]:
+    """Masses in the layers of cells across every axis."""
+    cell, every = float(np.prod(widths(grid))), range(rho.ndim)
+    return [cell * rho.sum(axis=tuple(j for j in every if j != k)) for k in every]
+
+
+def hull_of(masses: list[Array], grid: Grid, left: Array | None = None) -> Array:
     """The box of cells beyond which, with what has ``left`` already, lies REST of the mass."""
-    cell, hull = float(np.prod(widths(grid))), np.empty((rho.ndim, 2))
-    below, above = np.zeros((2, rho.ndim)) if left is None else left.T
-    for k, axis in enumerate(grid.axes.values()):
-        masses = cell * rho.sum(axis=tuple(j for j in range(rho.ndim) if j != k))
-        first = int(np.argmax(below[k] + np.cumsum(masses) > REST))
-        last = axis.cells - int(np.argmax(above[k] + np.cumsum(masses[::-1]) > REST))
+    D = len(masses)
+    hull, (below, above) = np.empty((D, 2)), np.zeros((2, D)) if left is None else left.T
+    for k, (axis, mass) in enumerate(zip(grid.axes.values(), masses, strict=True)):
+        first = int(np.argmax(below[k] + np.cumsum(mass) > REST))
+        last = axis.cells - int(np.argmax(above[k] + np.cumsum(mass[::-1]) > REST))
         hull[k] = axis.edges[[first, last]]
     return hull
+
+
+def deviation(mass: Array) -> float:
+    """Standard deviation of masses in cells, in cells; inf where all mass has left."""
+    if not mass.any():
+        return np.inf
+    cells = np.arange(len(mass))
+    mean = np.average(cells, weights=mass)
+    return float(np.sqrt(np.average((cells - mean) ** 2, weights=mass)))
